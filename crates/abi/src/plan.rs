@@ -1,0 +1,892 @@
+//! The plan: everything the kernel knows about its system, as data next to it in the image.
+//!
+//! A plan is one page-aligned blob. It begins with a [`Header`], which names the place of each table; a table is an array
+//! of records of one kind. Records refer to each other by index into a table. The builder writes the plan; the kernel
+//! reads it in place, after [`Plan::parse`] has checked every index and bound once; the verifier reads it on its own.
+//!
+//! Physical addresses are below 4 GiB in this version of the format. A field for an address that a system does not have
+//! is zero. Fields that belong to features the kernel does not have yet (a second vendor's tables, further CPUs, devices,
+//! IOMMUs) are part of the format from the start, so that those features change no layout.
+
+#![forbid(unsafe_code)]
+
+use core::mem::size_of;
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::layout::{MAX_CPUS, MAX_EVENTS, MAX_NAME, MAX_SUBJECTS, PAGE};
+
+/// First eight bytes of a plan: `PALPLAN1`.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"PALPLAN1");
+/// The version of the format that this crate describes.
+pub const VERSION: u32 = 1;
+/// An index that refers to nothing.
+pub const NONE: u16 = 0xffff;
+
+/// The tables of a plan, in the order of [`Header::tables`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Table {
+    /// [`Cpu`], one per CPU; index 0 is the boot CPU.
+    Cpus = 0,
+    /// [`Frame`]: the minor frames of each CPU's major frame.
+    Frames = 1,
+    /// [`Partition`].
+    Partitions = 2,
+    /// [`Group`].
+    Groups = 3,
+    /// `u16` subject identifiers: the members of the groups.
+    Members = 4,
+    /// [`Subject`], indexed by the subject's identifier.
+    Subjects = 5,
+    /// [`SourceEvent`], 64 for each subject in the order of the subjects.
+    SourceEvents = 6,
+    /// [`TargetEvent`], 64 for each subject in the order of the subjects.
+    TargetEvents = 7,
+    /// [`CpuidLeaf`].
+    Cpuid = 8,
+    /// [`CodeRange`]: where a subject's instructions lie.
+    Code = 9,
+    /// [`MemoryRange`]: memory that the loader's map must call available.
+    Ram = 10,
+    /// [`MemoryRange`]: memory that the kernel clears at boot.
+    Clear = 11,
+    /// [`PortWrite`]: the writes that power the machine off, in order.
+    PowerOff = 12,
+    /// [`PortWrite`]: the writes that reset the machine, in order.
+    Reset = 13,
+    /// [`Interrupt`]: device interrupts and whose they are.
+    Interrupts = 14,
+    /// [`Device`]: PCI devices.
+    Devices = 15,
+    /// [`Bar`]: their base address registers.
+    Bars = 16,
+    /// [`MsixEntry`].
+    MsixEntries = 17,
+    /// [`Iommu`].
+    Iommus = 18,
+}
+
+/// How many tables a plan has.
+pub const TABLES: usize = 19;
+
+/// Place of a table in the plan.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct TableRef {
+    /// Bytes from the start of the plan; a multiple of 8.
+    pub offset: u32,
+    /// Number of records.
+    pub count: u32,
+}
+
+/// The beginning of a plan.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Header {
+    /// [`MAGIC`].
+    pub magic: u64,
+    /// [`VERSION`].
+    pub version: u32,
+    /// Bytes of this header.
+    pub header_size: u32,
+    /// Bytes of the whole plan.
+    pub total_size: u64,
+    /// [`checksum`] of everything from byte 32 to the end of the plan.
+    pub checksum: u64,
+    /// First byte of the loaded image (the kernel's first byte).
+    pub image_start: u64,
+    /// First byte after the loaded image.
+    pub image_end: u64,
+    /// First byte after the kernel; the plan begins on the next page boundary.
+    pub kernel_end: u64,
+    /// The report page.
+    pub report: u64,
+    /// The crash record (one page, outside the image and outside every table of memory to clear).
+    pub crash_record: u64,
+    /// Physical address of the local APIC's registers.
+    pub local_apic: u64,
+    /// What a fatal kernel condition does after its crash record is written: a [`FatalAction`].
+    pub on_fatal: u32,
+    /// I/O port of a debug console that takes bytes, or 0.
+    pub debug_port: u16,
+    /// I/O port of the ACPI power management timer (24 or 32 bits, 3.579545 MHz), or 0: the PIT is used then.
+    pub pm_timer_port: u16,
+    /// Length of the major frame in microseconds.
+    pub major_frame_us: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Name of the system, padded with NUL.
+    pub name: [u8; 32],
+    /// Place of each table.
+    pub tables: [TableRef; TABLES],
+}
+
+/// What the kernel does after a fatal condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum FatalAction {
+    /// Halts every CPU.
+    Halt = 0,
+    /// Resets the machine.
+    Reset = 1,
+    /// Powers the machine off.
+    PowerOff = 2,
+}
+
+/// A CPU.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Cpu {
+    /// Its local APIC identifier.
+    pub apic_id: u32,
+    /// First of its minor frames in [`Table::Frames`].
+    pub first_frame: u16,
+    /// Number of its minor frames.
+    pub frames: u16,
+    /// Root of the kernel's page tables on this CPU.
+    pub kernel_root: u64,
+    /// First byte above its kernel stack ([`crate::layout::CPU_STACK_SIZE`] bytes).
+    pub stack_top: u64,
+    /// Its private kernel data ([`crate::layout::CPU_DATA_SIZE`] bytes, cleared at boot).
+    pub data: u64,
+    /// One page for the processor's virtualisation extension: SVM host save area, or VMXON region.
+    pub host_area: u64,
+}
+
+/// A minor frame: a slice of a CPU's time that belongs to one partition.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Frame {
+    /// When it ends, in microseconds after the start of the major frame.
+    pub end_us: u32,
+    /// Index of the partition it belongs to.
+    pub partition: u16,
+    /// Zero.
+    pub reserved: u16,
+}
+
+/// A scheduling partition: groups that share minor frames.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Partition {
+    /// First of its groups in [`Table::Groups`].
+    pub first_group: u16,
+    /// Number of its groups; at least 1.
+    pub groups: u16,
+    /// CPU it runs on.
+    pub cpu: u16,
+    /// Zero.
+    pub reserved: u16,
+    /// Physical address of its scheduling-info page.
+    pub scheduling_info: u64,
+}
+
+/// A scheduling group: subjects of which one is active at a time; a handover makes another one active.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Group {
+    /// First of its members in [`Table::Members`]. The first member is active at the start.
+    pub first_member: u16,
+    /// Number of its members; at least 1.
+    pub members: u16,
+}
+
+/// A subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Subject {
+    /// Its name, padded with NUL.
+    pub name: [u8; MAX_NAME + 1],
+    /// CPU it runs on.
+    pub cpu: u16,
+    /// Its partition.
+    pub partition: u16,
+    /// Its group.
+    pub group: u16,
+    /// Bits of [`subject_flags`].
+    pub flags: u16,
+    /// First of its CPUID leaves in [`Table::Cpuid`].
+    pub first_cpuid: u16,
+    /// Number of its CPUID leaves.
+    pub cpuids: u16,
+    /// First of its code ranges in [`Table::Code`].
+    pub first_code: u16,
+    /// Number of its code ranges.
+    pub codes: u16,
+    /// Kernel memory: saved registers (one page, cleared at boot).
+    pub state: u64,
+    /// Kernel memory: XSAVE area (one page, cleared at boot).
+    pub xsave: u64,
+    /// Kernel memory: VMCB or VMCS (one page, cleared at boot).
+    pub control: u64,
+    /// Root of its guest page tables: a guest-physical address.
+    pub guest_root: u64,
+    /// AMD: root of its nested page tables.
+    pub npt_root: u64,
+    /// AMD: I/O permission map (3 pages).
+    pub iopm: u64,
+    /// AMD: MSR permission map (2 pages).
+    pub msrpm: u64,
+    /// Intel: root of its extended page tables.
+    pub ept_root: u64,
+    /// Intel: I/O bitmaps A and B (2 pages).
+    pub io_bitmaps: u64,
+    /// Intel: MSR bitmap (1 page).
+    pub msr_bitmap: u64,
+    /// Physical address of its subject-info region.
+    pub subject_info: u64,
+    /// Physical address of its timed-event page, or 0.
+    pub timed_event: u64,
+    /// Initial instruction pointer (the init stub, or the program itself).
+    pub rip: u64,
+    /// Initial stack pointer.
+    pub rsp: u64,
+    /// Initial RDI: guest address of the boot info.
+    pub rdi: u64,
+    /// Physical address of its boot info, of which the kernel fills in the CPU frequency.
+    pub boot_info: u64,
+    /// Extended state it may use, as bits of XCR0 (x87 and SSE always among them).
+    pub xcr0: u64,
+    /// For each [`trap`]: the source event to raise after the subject was stopped, or 0xff.
+    pub trap_events: [u8; trap::COUNT],
+}
+
+/// Flags of a subject.
+pub mod subject_flags {
+    /// Exceptions go to the kernel, which stops the subject; otherwise the subject's own handlers take them.
+    pub const KERNEL_EXCEPTIONS: u16 = 1 << 0;
+    /// The subject starts at boot; otherwise a reset event starts it.
+    pub const AUTOSTART: u16 = 1 << 1;
+}
+
+/// Why a subject was stopped: vendor-neutral numbers of traps.
+///
+/// 0..=31 are the processor's exceptions.
+pub mod trap {
+    /// Number of trap kinds; the size of a subject's trap table.
+    pub const COUNT: usize = 64;
+    /// A triple fault.
+    pub const TRIPLE_FAULT: u8 = 32;
+    /// An I/O port the subject does not own.
+    pub const IO_PORT: u8 = 33;
+    /// Reading an MSR the subject may not read.
+    pub const MSR_READ: u8 = 34;
+    /// Writing an MSR the subject may not write.
+    pub const MSR_WRITE: u8 = 35;
+    /// Guest-physical memory the subject does not have, or not with this right.
+    pub const MEMORY: u8 = 36;
+    /// Guest page tables that lie outside the subject's memory.
+    pub const PAGE_TABLE: u8 = 37;
+    /// Writing a control register.
+    pub const CONTROL_REGISTER: u8 = 38;
+    /// Accessing a debug register.
+    pub const DEBUG_REGISTER: u8 = 39;
+    /// A virtualisation instruction.
+    pub const VIRTUALISATION: u8 = 40;
+    /// An instruction that is not a subject's business: `wbinvd`, `invd`, `monitor`, `mwait`, `rdpmc`, `rsm`.
+    pub const FORBIDDEN_INSTRUCTION: u8 = 41;
+    /// `xsetbv` with a value the subject may not set.
+    pub const EXTENDED_STATE: u8 = 42;
+    /// A task switch.
+    pub const TASK_SWITCH: u8 = 43;
+    /// The subject executed `hlt` with interrupts disabled. Not a fault: a unikernel ends this way.
+    pub const HALT: u8 = 44;
+    /// The processor refused the subject's state.
+    pub const INVALID_STATE: u8 = 45;
+    /// An exit the kernel does not know.
+    pub const UNKNOWN: u8 = 46;
+}
+
+/// What raising a source event does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct SourceEvent {
+    /// A [`source_action`]. `UNDEFINED` makes the whole event do nothing.
+    pub action: u8,
+    /// Bits of [`source_flags`].
+    pub flags: u8,
+    /// Subject whose target event is signalled, or [`NONE`].
+    pub target: u16,
+    /// Number of that target event, 0..=63.
+    pub target_event: u8,
+    /// Zero.
+    pub reserved: u8,
+    /// With the action `UNMASK_INTERRUPT`: index into [`Table::Interrupts`].
+    pub interrupt: u16,
+}
+
+/// Actions of source events on the subject that raises them, or on the machine.
+pub mod source_action {
+    /// The event is not defined: raising it does nothing.
+    pub const UNDEFINED: u8 = 0;
+    /// No action of its own.
+    pub const NONE: u8 = 1;
+    /// Sleep until an event, a timed event or an interrupt.
+    pub const SLEEP: u8 = 2;
+    /// Give the rest of the minor frame to the next group.
+    pub const YIELD: u8 = 3;
+    /// Reset the machine.
+    pub const SYSTEM_RESET: u8 = 4;
+    /// Power the machine off.
+    pub const SYSTEM_POWER_OFF: u8 = 5;
+    /// Stop the system with a crash record.
+    pub const SYSTEM_PANIC: u8 = 6;
+    /// Unmask a device interrupt.
+    pub const UNMASK_INTERRUPT: u8 = 7;
+    /// The largest action.
+    pub const LAST: u8 = UNMASK_INTERRUPT;
+}
+
+/// Flags of source events.
+pub mod source_flags {
+    /// The target runs next, in place of the raiser (both are members of one group).
+    pub const HANDOVER: u8 = 1 << 0;
+    /// The target's CPU is another one, and gets an inter-processor interrupt.
+    pub const IPI: u8 = 1 << 1;
+}
+
+/// What an event does to the subject it arrives at. Arrival always sets the subject's wake token.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct TargetEvent {
+    /// A [`target_action`].
+    pub action: u8,
+    /// With the action `INJECT_INTERRUPT`: the vector, 32..=255.
+    pub vector: u8,
+}
+
+/// Actions of target events.
+pub mod target_action {
+    /// The event is not defined: nobody may signal it.
+    pub const UNDEFINED: u8 = 0;
+    /// Wakes the subject, and nothing else.
+    pub const NONE: u8 = 1;
+    /// Makes an interrupt pending.
+    pub const INJECT_INTERRUPT: u8 = 2;
+    /// Puts the subject back into its initial state and starts it.
+    pub const RESET: u8 = 3;
+    /// The largest action.
+    pub const LAST: u8 = RESET;
+}
+
+/// What a subject sees of a CPUID leaf: (the hardware's value AND the mask) OR the fixed bits. Leaves that no record names
+/// read as zero.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct CpuidLeaf {
+    /// EAX input.
+    pub leaf: u32,
+    /// ECX input, or [`CpuidLeaf::ANY_SUBLEAF`].
+    pub subleaf: u32,
+    /// Masks for EAX, EBX, ECX, EDX.
+    pub mask: [u32; 4],
+    /// Bits set in EAX, EBX, ECX, EDX whatever the hardware says.
+    pub fixed: [u32; 4],
+}
+
+impl CpuidLeaf {
+    /// The leaf does not depend on ECX.
+    pub const ANY_SUBLEAF: u32 = u32::MAX;
+}
+
+/// Where instructions of a subject lie (guest-virtual and physical), for decoding `vmcall`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct CodeRange {
+    /// Guest-virtual address.
+    pub virt: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Physical address.
+    pub phys: u64,
+}
+
+/// A range of physical memory; both fields are multiples of the page size.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct MemoryRange {
+    /// First byte.
+    pub start: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// A write to an I/O port.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct PortWrite {
+    /// The port.
+    pub port: u16,
+    /// Bytes to write: 1, 2 or 4.
+    pub width: u16,
+    /// The value.
+    pub value: u32,
+}
+
+/// A device interrupt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Interrupt {
+    /// Vector on the host CPU, 0x30..=0xef.
+    pub host_vector: u8,
+    /// Vector injected into the subject, 32..=255.
+    pub guest_vector: u8,
+    /// Subject it belongs to.
+    pub subject: u16,
+    /// Index of its IOMMU, or [`NONE`].
+    pub iommu: u16,
+    /// Index in that IOMMU's interrupt remapping table.
+    pub remap_index: u16,
+    /// I/O APIC input pin, or [`NONE`] for a message-signalled interrupt.
+    pub pin: u16,
+    /// Bits: 0 = level-triggered, 1 = active low.
+    pub mode: u16,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// A PCI device and its subject.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Device {
+    /// Bus (8 bits), device (5), function (3).
+    pub bdf: u16,
+    /// PCI vendor identifier expected there.
+    pub vendor: u16,
+    /// PCI device identifier expected there.
+    pub device: u16,
+    /// Subject that owns it.
+    pub subject: u16,
+    /// First of its BARs in [`Table::Bars`].
+    pub first_bar: u16,
+    /// Number of its BARs.
+    pub bars: u16,
+    /// First of its MSI-X entries in [`Table::MsixEntries`].
+    pub first_msix: u16,
+    /// Number of its MSI-X entries.
+    pub msix: u16,
+    /// Physical address of its configuration page.
+    pub config: u64,
+    /// How it is stopped before its subject is reset: bit 0 bus master off, bit 1 function-level reset.
+    pub stop: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// A base address register of a device.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Bar {
+    /// Address the register must have when the subject starts.
+    pub address: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Index of the register, 0..=5.
+    pub index: u8,
+    /// Bits: 0 = 64-bit, 1 = prefetchable, 2 = I/O ports, 3 = the kernel may move it to `address`.
+    pub flags: u8,
+    /// Zero.
+    pub reserved: [u8; 6],
+}
+
+/// An entry of a device's MSI-X table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct MsixEntry {
+    /// Physical address of the entry.
+    pub address: u64,
+    /// Index into [`Table::Interrupts`].
+    pub interrupt: u16,
+    /// Zero.
+    pub reserved: [u16; 3],
+}
+
+/// An IOMMU.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Iommu {
+    /// 1 = AMD-Vi, 2 = Intel VT-d.
+    pub kind: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Physical address of its registers.
+    pub registers: u64,
+    /// Device table (AMD) or root table (Intel).
+    pub device_table: u64,
+    /// Interrupt remapping table.
+    pub interrupt_table: u64,
+    /// Memory for command and event queues.
+    pub queues: u64,
+}
+
+/// Checksum of a plan: 64-bit FNV-1a over the little-endian words of `bytes`; a last partial word is padded with zeros.
+///
+/// It detects a damaged or truncated load. It is no protection against an attacker.
+#[must_use]
+pub fn checksum(bytes: &[u8]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for chunk in bytes.chunks(8) {
+        let mut word = [0; 8];
+        for (to, from) in word.iter_mut().zip(chunk) {
+            *to = *from;
+        }
+        hash = (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x100_0000_01b3);
+    }
+    hash
+}
+
+/// First byte of a plan that its checksum covers.
+pub const CHECKSUM_START: usize = 32;
+
+/// Why bytes are not a plan that this kernel can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlanError {
+    /// No plan lies there.
+    Magic,
+    /// Another version of the format.
+    Version,
+    /// The plan is cut off, or its checksum is wrong.
+    Damaged,
+    /// A table lies outside the plan or is not aligned.
+    Table(Table),
+    /// A record of this table refers to something that does not exist, or has a value outside its range.
+    Record(Table, u16),
+}
+
+/// A plan whose every index and bound was checked.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan<'a> {
+    /// The header.
+    pub header: &'a Header,
+    /// The CPUs.
+    pub cpus: &'a [Cpu],
+    /// The minor frames.
+    pub frames: &'a [Frame],
+    /// The partitions.
+    pub partitions: &'a [Partition],
+    /// The groups.
+    pub groups: &'a [Group],
+    /// The members of the groups.
+    pub members: &'a [u16],
+    /// The subjects.
+    pub subjects: &'a [Subject],
+    /// The source events, 64 per subject.
+    pub source_events: &'a [[SourceEvent; MAX_EVENTS]],
+    /// The target events, 64 per subject.
+    pub target_events: &'a [[TargetEvent; MAX_EVENTS]],
+    /// The CPUID leaves.
+    pub cpuid: &'a [CpuidLeaf],
+    /// The code ranges.
+    pub code: &'a [CodeRange],
+    /// Memory that must be available.
+    pub ram: &'a [MemoryRange],
+    /// Memory to clear.
+    pub clear: &'a [MemoryRange],
+    /// The writes that power the machine off.
+    pub power_off: &'a [PortWrite],
+    /// The writes that reset it.
+    pub reset: &'a [PortWrite],
+    /// The device interrupts.
+    pub interrupts: &'a [Interrupt],
+    /// The devices.
+    pub devices: &'a [Device],
+    /// Their base address registers.
+    pub bars: &'a [Bar],
+    /// Their MSI-X entries.
+    pub msix: &'a [MsixEntry],
+    /// The IOMMUs.
+    pub iommus: &'a [Iommu],
+}
+
+impl<'a> Plan<'a> {
+    /// Reads the plan at the start of `bytes` and checks every index and bound of it once.
+    ///
+    /// `bytes` must be aligned to 8 bytes; it may be longer than the plan.
+    ///
+    /// # Errors
+    /// The first thing found wrong. A plan that parses has no dangling index: code that uses it may rely on that, and
+    /// still look up with `get`.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, PlanError> {
+        let (header, _) = Header::ref_from_prefix(bytes).map_err(|_| PlanError::Magic)?;
+        if header.magic != MAGIC {
+            return Err(PlanError::Magic);
+        }
+        if header.version != VERSION || header.header_size as usize != size_of::<Header>() {
+            return Err(PlanError::Version);
+        }
+        let bytes = usize::try_from(header.total_size)
+            .ok()
+            .and_then(|size| bytes.get(..size))
+            .ok_or(PlanError::Damaged)?;
+        if bytes.get(CHECKSUM_START..).map(checksum) != Some(header.checksum) {
+            return Err(PlanError::Damaged);
+        }
+        let plan = Plan {
+            header,
+            cpus: table(bytes, header, Table::Cpus)?,
+            frames: table(bytes, header, Table::Frames)?,
+            partitions: table(bytes, header, Table::Partitions)?,
+            groups: table(bytes, header, Table::Groups)?,
+            members: table(bytes, header, Table::Members)?,
+            subjects: table(bytes, header, Table::Subjects)?,
+            source_events: event_table(bytes, header, Table::SourceEvents)?,
+            target_events: event_table(bytes, header, Table::TargetEvents)?,
+            cpuid: table(bytes, header, Table::Cpuid)?,
+            code: table(bytes, header, Table::Code)?,
+            ram: table(bytes, header, Table::Ram)?,
+            clear: table(bytes, header, Table::Clear)?,
+            power_off: table(bytes, header, Table::PowerOff)?,
+            reset: table(bytes, header, Table::Reset)?,
+            interrupts: table(bytes, header, Table::Interrupts)?,
+            devices: table(bytes, header, Table::Devices)?,
+            bars: table(bytes, header, Table::Bars)?,
+            msix: table(bytes, header, Table::MsixEntries)?,
+            iommus: table(bytes, header, Table::Iommus)?,
+        };
+        plan.check()?;
+        Ok(plan)
+    }
+
+    /// The name of a subject, without its padding.
+    #[must_use]
+    pub fn subject_name(&self, subject: usize) -> &'a str {
+        self.subjects.get(subject).map_or("", |s| name(&s.name))
+    }
+
+    /// The name of the system, without its padding.
+    #[must_use]
+    pub fn name(&self) -> &'a str {
+        name(&self.header.name)
+    }
+
+    fn check(&self) -> Result<(), PlanError> {
+        let counts = self.subjects.len();
+        fail_unless(matches!(self.cpus.len(), 1..=MAX_CPUS), Table::Cpus, 0)?;
+        fail_unless(matches!(counts, 1..=MAX_SUBJECTS), Table::Subjects, 0)?;
+        fail_unless(self.source_events.len() == counts, Table::SourceEvents, 0)?;
+        fail_unless(self.target_events.len() == counts, Table::TargetEvents, 0)?;
+        self.check_schedule()?;
+        self.check_subjects()?;
+        self.check_events()?;
+        each(self.ram, Table::Ram, |r| paged(r.start) && paged(r.size) && fits(r.start, r.size))?;
+        each(self.clear, Table::Clear, |r| {
+            let record = self.header.crash_record;
+            paged(r.start)
+                && paged(r.size)
+                && fits(r.start, r.size)
+                && (r.start >= self.header.image_end || r.start + r.size <= self.header.image_start)
+                && (record + PAGE <= r.start || record >= r.start + r.size)
+        })?;
+        each(self.power_off, Table::PowerOff, |w| matches!(w.width, 1 | 2 | 4))?;
+        each(self.reset, Table::Reset, |w| matches!(w.width, 1 | 2 | 4))?;
+        each(self.interrupts, Table::Interrupts, |i| {
+            (0x30..0xf0).contains(&i.host_vector)
+                && i.guest_vector >= 32
+                && usize::from(i.subject) < counts
+                && (i.iommu == NONE || usize::from(i.iommu) < self.iommus.len())
+        })?;
+        each(self.devices, Table::Devices, |d| {
+            usize::from(d.subject) < counts
+                && within(d.first_bar, d.bars, self.bars.len())
+                && within(d.first_msix, d.msix, self.msix.len())
+        })?;
+        each(self.bars, Table::Bars, |b| b.index < 6)?;
+        each(self.msix, Table::MsixEntries, |m| usize::from(m.interrupt) < self.interrupts.len())?;
+        each(self.iommus, Table::Iommus, |i| matches!(i.kind, 1 | 2))
+    }
+
+    fn check_schedule(&self) -> Result<(), PlanError> {
+        let major = self.header.major_frame_us;
+        each(self.cpus, Table::Cpus, |c| {
+            c.frames > 0
+                && within(c.first_frame, c.frames, self.frames.len())
+                && paged(c.kernel_root)
+                && paged(c.stack_top)
+                && paged(c.data)
+                && paged(c.host_area)
+        })?;
+        for (number, cpu) in self.cpus.iter().enumerate() {
+            let mut end = 0;
+            for frame in slice(self.frames, cpu.first_frame, cpu.frames) {
+                let partition = self.partitions.get(usize::from(frame.partition));
+                let own = partition.is_some_and(|p| usize::from(p.cpu) == number);
+                fail_unless(own && frame.end_us > end, Table::Frames, cpu.first_frame)?;
+                end = frame.end_us;
+            }
+            fail_unless(end == major, Table::Frames, cpu.first_frame)?;
+        }
+        each(self.partitions, Table::Partitions, |p| {
+            p.groups > 0
+                && within(p.first_group, p.groups, self.groups.len())
+                && usize::from(p.cpu) < self.cpus.len()
+                && paged(p.scheduling_info)
+                && p.scheduling_info != 0
+        })?;
+        each(self.groups, Table::Groups, |g| {
+            g.members > 0 && within(g.first_member, g.members, self.members.len())
+        })?;
+        each(self.members, Table::Members, |m| usize::from(*m) < self.subjects.len())
+    }
+
+    fn check_subjects(&self) -> Result<(), PlanError> {
+        each(self.subjects, Table::Subjects, |s| {
+            let id = index_of(self.subjects, s);
+            let partition = self.partitions.get(usize::from(s.partition));
+            let group = self.groups.get(usize::from(s.group));
+            let scheduled = partition.is_some_and(|p| {
+                p.cpu == s.cpu && s.group >= p.first_group && s.group - p.first_group < p.groups
+            });
+            let member = group.is_some_and(|g| {
+                slice(self.members, g.first_member, g.members).iter().any(|m| usize::from(*m) == id)
+            });
+            let pages = [
+                s.state,
+                s.xsave,
+                s.control,
+                s.guest_root,
+                s.npt_root,
+                s.iopm,
+                s.msrpm,
+                s.ept_root,
+                s.io_bitmaps,
+                s.msr_bitmap,
+                s.subject_info,
+                s.boot_info,
+            ];
+            scheduled
+                && member
+                && within(s.first_cpuid, s.cpuids, self.cpuid.len())
+                && within(s.first_code, s.codes, self.code.len())
+                && pages.iter().all(|p| paged(*p) && *p != 0)
+                && paged(s.timed_event)
+                && s.xcr0 & 3 == 3
+                && s.trap_events.iter().all(|e| *e == 0xff || usize::from(*e) < MAX_EVENTS)
+        })?;
+        each(self.code, Table::Code, |c| {
+            paged(c.virt) && paged(c.size) && paged(c.phys) && fits(c.phys, c.size)
+        })
+    }
+
+    fn check_events(&self) -> Result<(), PlanError> {
+        for (id, (sources, targets)) in self.source_events.iter().zip(self.target_events).enumerate() {
+            let number = u16::try_from(id).unwrap_or(NONE);
+            let raiser = self.subjects.get(id);
+            for event in sources {
+                fail_unless(self.source_event_is_valid(event, raiser), Table::SourceEvents, number)?;
+            }
+            for event in targets {
+                let vector = event.action != target_action::INJECT_INTERRUPT || event.vector >= 32;
+                fail_unless(event.action <= target_action::LAST && vector, Table::TargetEvents, number)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn source_event_is_valid(&self, event: &SourceEvent, raiser: Option<&Subject>) -> bool {
+        let handover = event.flags & source_flags::HANDOVER != 0;
+        let target_is_valid = if event.target == NONE {
+            !handover
+        } else {
+            let target = self.subjects.get(usize::from(event.target));
+            let defined = self
+                .target_events
+                .get(usize::from(event.target))
+                .and_then(|t| t.get(usize::from(event.target_event)))
+                .is_some_and(|t| t.action != target_action::UNDEFINED);
+            let same_group = target.zip(raiser).is_some_and(|(t, r)| t.group == r.group);
+            defined && (!handover || same_group)
+        };
+        let unmask = event.action == source_action::UNMASK_INTERRUPT;
+        event.action <= source_action::LAST
+            && target_is_valid
+            && (!unmask || usize::from(event.interrupt) < self.interrupts.len())
+    }
+}
+
+/// The records `first..first + count` of a table, or none if they do not exist.
+pub fn slice<T>(table: &[T], first: u16, count: u16) -> &[T] {
+    let first = usize::from(first);
+    table.get(first..first + usize::from(count)).unwrap_or(&[])
+}
+
+/// A name without its padding; empty if it is not UTF-8.
+#[must_use]
+pub fn name(padded: &[u8]) -> &str {
+    let end = padded.iter().position(|b| *b == 0).unwrap_or(padded.len());
+    padded.get(..end).and_then(|b| core::str::from_utf8(b).ok()).unwrap_or("")
+}
+
+/// A name padded with NUL; cut after `N - 1` bytes.
+#[must_use]
+pub fn padded<const N: usize>(name: &str) -> [u8; N] {
+    let mut out = [0; N];
+    for (to, from) in out.iter_mut().take(N - 1).zip(name.bytes()) {
+        *to = from;
+    }
+    out
+}
+
+fn table<'a, T>(bytes: &'a [u8], header: &Header, table: Table) -> Result<&'a [T], PlanError>
+where
+    T: FromBytes + Immutable + KnownLayout,
+{
+    records(bytes, header, table, 1)
+}
+
+fn event_table<'a, T>(bytes: &'a [u8], header: &Header, table: Table) -> Result<&'a [T], PlanError>
+where
+    T: FromBytes + Immutable + KnownLayout,
+{
+    records(bytes, header, table, MAX_EVENTS)
+}
+
+fn records<'a, T>(
+    bytes: &'a [u8],
+    header: &Header,
+    table: Table,
+    per_row: usize,
+) -> Result<&'a [T], PlanError>
+where
+    T: FromBytes + Immutable + KnownLayout,
+{
+    let place = header.tables.get(table as usize).ok_or(PlanError::Table(table))?;
+    let count = place.count as usize;
+    if !place.offset.is_multiple_of(8) || !count.is_multiple_of(per_row) || count > usize::from(NONE) {
+        return Err(PlanError::Table(table));
+    }
+    let rest = bytes.get(place.offset as usize..).ok_or(PlanError::Table(table))?;
+    let (rows, _) =
+        <[T]>::ref_from_prefix_with_elems(rest, count / per_row).map_err(|_| PlanError::Table(table))?;
+    Ok(rows)
+}
+
+fn each<T>(records: &[T], table: Table, valid: impl Fn(&T) -> bool) -> Result<(), PlanError> {
+    match records.iter().position(|r| !valid(r)) {
+        None => Ok(()),
+        Some(at) => Err(PlanError::Record(table, u16::try_from(at).unwrap_or(NONE))),
+    }
+}
+
+fn index_of<T>(records: &[T], record: &T) -> usize {
+    records.iter().position(|r| core::ptr::eq(r, record)).unwrap_or(usize::MAX)
+}
+
+const fn fail_unless(valid: bool, table: Table, record: u16) -> Result<(), PlanError> {
+    if valid { Ok(()) } else { Err(PlanError::Record(table, record)) }
+}
+
+fn within(first: u16, count: u16, length: usize) -> bool {
+    usize::from(first) + usize::from(count) <= length
+}
+
+const fn paged(address: u64) -> bool {
+    address.is_multiple_of(PAGE) && address <= ADDRESS_END
+}
+
+const fn fits(start: u64, size: u64) -> bool {
+    start <= ADDRESS_END && size <= ADDRESS_END - start
+}
+
+/// End of the physical addresses a plan may name: guest-physical ones reach higher than 4 GiB.
+const ADDRESS_END: u64 = 1 << 36;
