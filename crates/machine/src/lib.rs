@@ -1,0 +1,23 @@
+//! Runs a finished image in an emulator, hands over what the guest prints while it prints it, and leaves nothing behind.
+//!
+//! [`Emulator::find`] looks for QEMU, [`Machine`] says what to run, [`run`] runs it to its [`End`]. Whatever happens to
+//! the process that calls it, a kill included, no emulator stays and no file is left: the image reaches the emulator
+//! through memory, and the emulator dies with the thread that started it.
+
+#![deny(unsafe_code)]
+
+mod child;
+mod control;
+mod emulator;
+mod error;
+mod interrupt;
+mod lines;
+mod machine;
+mod run;
+
+pub use emulator::{Emulator, Version};
+pub use error::{Error, INSTALL};
+pub use interrupt::{Interrupts, Signal};
+pub use lines::Lines;
+pub use machine::{Accelerator, Image, Machine, OnReset};
+pub use run::{Crash, End, Report, Stream, run};
