@@ -9,6 +9,20 @@
 #[cfg(not(all(target_endian = "little", target_pointer_width = "64")))]
 compile_error!("the layouts are read in place: only 64-bit little-endian targets are supported");
 
+pub mod boot_info;
+pub mod channel;
+pub mod crash;
+pub mod init_table;
 pub mod layout;
+pub mod log_element;
+pub mod network_element;
+pub mod note;
 pub mod plan;
 pub mod report;
+pub mod scheduling_info;
+pub mod status;
+pub mod subject_info;
+pub mod supervisor_config;
+pub mod time_info;
+pub mod timed_event;
+pub mod volatile;
