@@ -1,0 +1,24 @@
+//! The processor and the memory around the program: the only code of this crate that is not safe Rust.
+//!
+//! A program runs on one CPU, in ring 0 of its own address space, and nothing runs beside it but its own interrupt
+//! handlers. Each `unsafe` block below relies on that, on the memory that the subject info describes, or on both.
+
+#![allow(unsafe_code)]
+
+mod descriptors;
+mod entry;
+mod global;
+mod instructions;
+mod memory;
+mod memory_functions;
+mod start;
+mod vectors;
+
+pub(crate) use descriptors::install as install_descriptors;
+pub(crate) use entry::entry;
+pub(crate) use global::Global;
+pub use instructions::{cycles, disable_interrupts, enable_interrupts};
+pub(crate) use instructions::{fault_address, halt_forever, hypercall, pause};
+pub(crate) use memory::{Extent, boot_info, heap, scheduling_info};
+pub use memory::{shared_memory, subject_info};
+pub(crate) use vectors::Frame;

@@ -1,0 +1,37 @@
+//! The status page: what the program says about itself to the supervisor.
+
+use palisade_abi::status::{Abort, StatusPage};
+
+use crate::arch;
+
+/// Sets one of the subject's progress counters.
+pub fn set_counter(index: usize, value: u64) {
+    if let Some(page) = page() {
+        page.set_counter(index, value);
+    }
+}
+
+/// Says that the program runs, in this generation.
+pub(crate) fn started(generation: u64) {
+    if let Some(page) = page() {
+        page.begin(generation);
+    }
+}
+
+/// Says that the program ends with this exit status.
+pub(crate) fn exited(code: i32) {
+    if let Some(page) = page() {
+        page.exit(code);
+    }
+}
+
+/// Says that the program gives up, because of an exception or because it wants to.
+pub(crate) fn aborted(abort: &Abort) {
+    if let Some(page) = page() {
+        page.abort(abort);
+    }
+}
+
+fn page() -> Option<StatusPage<'static>> {
+    arch::shared_memory("status").map(StatusPage)
+}
