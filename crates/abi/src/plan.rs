@@ -664,6 +664,10 @@ impl<'a> Plan<'a> {
         let counts = self.subjects.len();
         fail_unless(matches!(self.cpus.len(), 1..=MAX_CPUS), Table::Cpus, 0)?;
         fail_unless(matches!(counts, 1..=MAX_SUBJECTS), Table::Subjects, 0)?;
+        fail_unless(matches!(self.partitions.len(), 1..=MAX_SUBJECTS), Table::Partitions, 0)?;
+        fail_unless(matches!(self.groups.len(), 1..=MAX_SUBJECTS), Table::Groups, 0)?;
+        // Together with each subject being a member of its own group: every subject is a member exactly once.
+        fail_unless(self.members.len() == counts, Table::Members, 0)?;
         fail_unless(self.source_events.len() == counts, Table::SourceEvents, 0)?;
         fail_unless(self.target_events.len() == counts, Table::TargetEvents, 0)?;
         self.check_schedule()?;
