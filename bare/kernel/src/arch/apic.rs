@@ -1,0 +1,127 @@
+//! The local APIC (AMD APM volume 2, chapter 16): the timer that ends a subject's run, and end-of-interrupt.
+//!
+//! x2APIC mode where the processor has it; the memory-mapped registers otherwise (QEMU's deterministic mode needs those).
+
+use core::ptr;
+
+use super::processor::{self, read_msr, write_msr};
+
+/// This CPU's local APIC.
+#[derive(Clone, Copy)]
+pub(crate) struct LocalApic {
+    registers: Registers,
+    /// Timer ticks per TSC tick, as a fraction of 2^32.
+    ratio: u64,
+}
+
+#[derive(Clone, Copy)]
+enum Registers {
+    /// MSRs from 800h.
+    X2,
+    /// Memory at this address.
+    Mapped(u64),
+}
+
+/// Vector of the timer.
+const TIMER_VECTOR: u32 = 0xf0;
+/// Vector of spurious interrupts.
+pub(crate) const SPURIOUS_VECTOR: u8 = 0xff;
+
+impl LocalApic {
+    /// Enables this CPU's local APIC, whose registers are at `address` if they are mapped, and silences the legacy
+    /// interrupt controllers.
+    ///
+    /// # Safety
+    /// `address` is the local APIC's page, mapped uncached.
+    pub(crate) unsafe fn enable(address: u64) -> Self {
+        processor::port_write_u8(PIC_1_MASK, 0xff);
+        processor::port_write_u8(PIC_2_MASK, 0xff);
+        let x2 = processor::cpuid(1, 0)[2] & 1 << 21 != 0;
+        // SAFETY: the register exists on every 64-bit processor; the APIC interrupts only through vectors set below.
+        unsafe {
+            let base = read_msr(APIC_BASE) | APIC_ENABLED;
+            write_msr(APIC_BASE, base);
+            if x2 {
+                write_msr(APIC_BASE, base | APIC_X2);
+            }
+        }
+        let apic = Self { registers: if x2 { Registers::X2 } else { Registers::Mapped(address) }, ratio: 0 };
+        apic.write(TASK_PRIORITY, 0);
+        apic.write(SPURIOUS, 0x100 | u32::from(SPURIOUS_VECTOR));
+        for entry in [LVT_LINT0, LVT_LINT1, LVT_ERROR] {
+            apic.write(entry, MASKED);
+        }
+        apic.write(TIMER_DIVIDE, 0b1011); // by 1
+        apic.write(LVT_TIMER, MASKED | TIMER_VECTOR);
+        apic
+    }
+
+    /// Starts the timer at its highest value, masked, for measuring its speed.
+    pub(crate) fn start_measuring(&self) {
+        self.write(TIMER_INITIAL, u32::MAX);
+    }
+
+    /// Timer ticks since [`LocalApic::start_measuring`].
+    pub(crate) fn measured(&self) -> u32 {
+        u32::MAX - self.read(TIMER_CURRENT)
+    }
+
+    /// The APIC with its speed set: `timer` timer ticks took `tsc` TSC ticks (not 0). Unmasks the timer.
+    pub(crate) fn calibrated(self, timer: u64, tsc: u64) -> Self {
+        self.write(TIMER_INITIAL, 0);
+        self.write(LVT_TIMER, TIMER_VECTOR);
+        Self { ratio: (timer << 32).checked_div(tsc).unwrap_or(0), ..self }
+    }
+
+    /// Has the timer interrupt in `tsc_ticks` TSC ticks.
+    pub(crate) fn arm(&self, tsc_ticks: u64) {
+        let ticks = (u128::from(tsc_ticks) * u128::from(self.ratio)) >> 32;
+        self.write(TIMER_INITIAL, u32::try_from(ticks).unwrap_or(u32::MAX).max(1));
+    }
+
+    /// Ends the interrupt that is being handled.
+    pub(crate) fn end_of_interrupt(&self) {
+        self.write(END_OF_INTERRUPT, 0);
+    }
+
+    fn read(&self, register: u32) -> u32 {
+        match self.registers {
+            // SAFETY: the APIC is in x2APIC mode, which has this register.
+            Registers::X2 => unsafe { read_msr(X2_FIRST + (register >> 4)) as u32 },
+            // SAFETY: `enable`'s caller promised the mapping.
+            Registers::Mapped(base) => unsafe {
+                ptr::read_volatile((base + u64::from(register)) as *const u32)
+            },
+        }
+    }
+
+    fn write(&self, register: u32, value: u32) {
+        match self.registers {
+            // SAFETY: as in `read`; the values set vectors whose handlers exist.
+            Registers::X2 => unsafe { write_msr(X2_FIRST + (register >> 4), u64::from(value)) },
+            // SAFETY: as in `read`.
+            Registers::Mapped(base) => unsafe {
+                ptr::write_volatile((base + u64::from(register)) as *mut u32, value)
+            },
+        }
+    }
+}
+
+const PIC_1_MASK: u16 = 0x21;
+const PIC_2_MASK: u16 = 0xa1;
+const APIC_BASE: u32 = 0x1b;
+const APIC_ENABLED: u64 = 1 << 11;
+const APIC_X2: u64 = 1 << 10;
+const X2_FIRST: u32 = 0x800;
+const MASKED: u32 = 1 << 16;
+// Registers by their offset in the page; in x2APIC mode a register's MSR is 800h plus a sixteenth of it.
+const TASK_PRIORITY: u32 = 0x80;
+const END_OF_INTERRUPT: u32 = 0xb0;
+const SPURIOUS: u32 = 0xf0;
+const LVT_TIMER: u32 = 0x320;
+const LVT_LINT0: u32 = 0x350;
+const LVT_LINT1: u32 = 0x360;
+const LVT_ERROR: u32 = 0x370;
+const TIMER_INITIAL: u32 = 0x380;
+const TIMER_CURRENT: u32 = 0x390;
+const TIMER_DIVIDE: u32 = 0x3e0;

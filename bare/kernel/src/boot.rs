@@ -1,0 +1,189 @@
+//! From the first Rust instruction to the run loop: check the machine against the plan, prepare what the builder could not
+//! know, leave the boot page tables.
+
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use palisade_abi::boot_info;
+use palisade_abi::plan::{MemoryRange, Plan, PlanError};
+use palisade_abi::subject_info;
+use palisade_abi::volatile::Memory;
+use palisade_kernel_core::clock::Clock;
+use palisade_kernel_core::mailbox::{self, Mailboxes};
+use palisade_kernel_core::memory_map;
+
+use crate::arch::apic::LocalApic;
+use crate::arch::extended_state::ExtendedState;
+use crate::arch::svm::{self, Svm};
+use crate::arch::tables::CpuData;
+use crate::arch::{calibrate, paging};
+use crate::console::{self, Part};
+use crate::fatal::{self, refuse};
+use crate::loader::{MemoryMap, NoMap};
+use crate::memory::{self, PlanMemory};
+use crate::run::{self, Cpu};
+
+/// What every part of the running kernel knows.
+pub(crate) struct System {
+    pub(crate) plan: Plan<'static>,
+    pub(crate) clock: Clock,
+    apic: LocalApic,
+    extended_state: ExtendedState,
+    mailboxes: Mailboxes,
+}
+
+/// The system, once it is known. Before that, a fatal condition has nowhere to leave a record.
+pub(crate) fn system() -> Option<&'static System> {
+    // SAFETY: set once, to a structure that lives for ever and is not changed any more.
+    unsafe { SYSTEM.load(Ordering::Acquire).as_ref() }
+}
+
+/// The first Rust function, on the boot CPU, the boot stack and the boot page tables.
+#[unsafe(no_mangle)]
+extern "C" fn kernel_start_rust(magic: u32, information: u32) -> ! {
+    console::use_port(BOOT_CONSOLE);
+    let plan = match Plan::parse(memory::plan_bytes()) {
+        Ok(plan) => plan,
+        Err(error) => refuse(&[Part::Text("the plan in the image "), Part::Text(explain(error))]),
+    };
+    console::use_port(plan.header.debug_port);
+    check_plan_is_for_this_kernel(&plan);
+    // SAFETY: the arguments are the loader's; the kernel has written nothing but its own memory so far.
+    check_memory(&plan, unsafe { MemoryMap::of_loader(magic, information) });
+    let extended_state = check_processor(&plan);
+    // SAFETY: the plan names the local APIC; the boot tables map it, and the processor's own range registers keep it uncached.
+    let apic = unsafe { LocalApic::enable(plan.header.local_apic) };
+    let Some(speeds) = calibrate::measure(&apic, plan.header.pm_timer_port) else {
+        refuse(&[Part::Text("the clock to measure the time-stamp counter against does not move")]);
+    };
+    let clock = Clock::new(speeds.tsc_khz);
+    let apic = apic.calibrated(speeds.timer_ticks, speeds.tsc_ticks);
+    // SAFETY: every address of the plan was checked against the machine above, and nothing runs yet that could use it.
+    unsafe { PlanMemory::clear(plan.clear) };
+    publish_clock(&plan, clock);
+    fatal::count_boot(&plan);
+    greet(&plan, clock);
+    let system = System { plan, clock, apic, extended_state, mailboxes: mailbox::mailboxes() };
+    SYSTEM.store((&raw const system).cast_mut(), Ordering::Release);
+    let Some(cpu) = plan.cpus.first() else { refuse(&[Part::Text("the plan has no CPU")]) };
+    // SAFETY: the builder's tables map what the kernel uses, at the physical addresses. `system` stays where it is: the
+    // boot stack is part of the kernel's data, and nobody comes back to it.
+    unsafe { paging::enter(cpu, start_cpu, 0) }
+}
+
+/// The rest of the start of a CPU, on its own stack and page tables.
+extern "C" fn start_cpu(number: usize) -> ! {
+    let Some(system) = system() else { refuse(&[Part::Text("a CPU started before the system was known")]) };
+    let Some(cpu) = system.plan.cpus.get(number) else {
+        refuse(&[Part::Text("a CPU started that the plan does not have")])
+    };
+    let data = cpu.data as *mut CpuData;
+    // SAFETY: the region is this CPU's own, cleared at boot and mapped by its tables.
+    unsafe { CpuData::install(data) };
+    // SAFETY: the plan's addresses were checked at boot; this CPU's tables map its pages.
+    let memory = unsafe { PlanMemory::new(&system.plan) };
+    // SAFETY: `check_processor` found SVM complete; the data was installed just now.
+    let backend = unsafe { Svm::enable(cpu, data, memory) };
+    run::run(
+        Cpu {
+            number: number as u16,
+            plan: &system.plan,
+            clock: system.clock,
+            apic: system.apic,
+            extended_state: system.extended_state,
+            mailboxes: &system.mailboxes,
+            memory,
+        },
+        backend,
+    )
+}
+
+/// Features that the format has and this kernel does not: a plan that uses them is refused, not half obeyed.
+fn check_plan_is_for_this_kernel(plan: &Plan<'_>) {
+    let refused = [
+        (plan.cpus.len() > 1, "more than one CPU"),
+        (!plan.devices.is_empty() || !plan.interrupts.is_empty(), "devices with interrupts"),
+        (!plan.iommus.is_empty(), "an IOMMU"),
+        (plan.ram.iter().any(|r| r.start + r.size > BOOT_MAPPED), "memory above 4 GiB"),
+    ];
+    for (used, feature) in refused {
+        if used {
+            refuse(&[
+                Part::Text("the plan uses "),
+                Part::Text(feature),
+                Part::Text(", which this kernel does not support"),
+            ]);
+        }
+    }
+}
+
+fn check_memory(plan: &Plan<'_>, map: Result<MemoryMap, NoMap>) {
+    let map = match map {
+        Ok(map) => map,
+        Err(NoMap::UnknownLoader) => {
+            refuse(&[Part::Text("the loader speaks neither Multiboot 1 nor Multiboot 2")])
+        }
+        Err(NoMap::Missing) => refuse(&[Part::Text("the loader gave no memory map")]),
+    };
+    if let Some(MemoryRange { start, size }) = memory_map::first_missing(plan.ram, || map) {
+        refuse(&[
+            Part::Text("the machine has no memory where the plan needs it: "),
+            Part::Hex(start),
+            Part::Text(" to "),
+            Part::Hex(start + size - 1),
+        ]);
+    }
+}
+
+/// Everything the kernel needs of the processor.
+fn check_processor(plan: &Plan<'_>) -> ExtendedState {
+    if !paging::no_execute_exists() {
+        refuse(&[Part::Text("the CPU has no no-execute pages (NX)")]);
+    }
+    if let Some(missing) = svm::missing_feature(plan.subjects.len()) {
+        refuse(&[Part::Text("the CPU has no "), Part::Text(missing)]);
+    }
+    let Some(state) = ExtendedState::enable() else { refuse(&[Part::Text("the CPU has no usable XSAVE")]) };
+    state
+}
+
+/// Writes the frequencies that nobody knew before into the pages of the subjects.
+fn publish_clock(plan: &Plan<'_>, clock: Clock) {
+    let khz = clock.shown_khz();
+    for subject in plan.subjects {
+        PlanMemory::subject_info(subject)
+            .store_u32(subject_info::TSC_KHZ_OFFSET, u32::try_from(khz).unwrap_or(u32::MAX));
+        PlanMemory::boot_info(subject).store(boot_info::CPU_CYCLE_FREQ_OFFSET, khz * 1000);
+    }
+    for partition in plan.partitions {
+        PlanMemory::scheduling_info(partition).set_clock_shift(clock.shift());
+    }
+}
+
+fn greet(plan: &Plan<'_>, clock: Clock) {
+    console::line(&[
+        Part::Text(concat!("Palisade ", env!("CARGO_PKG_VERSION"), ": system ")),
+        Part::Text(plan.name()),
+        Part::Text(", "),
+        Part::Decimal(plan.subjects.len() as u64),
+        Part::Text(" subjects, time-stamp counter "),
+        Part::Decimal(clock.khz()),
+        Part::Text(" kHz"),
+    ]);
+}
+
+const fn explain(error: PlanError) -> &'static str {
+    match error {
+        PlanError::Magic => "is missing",
+        PlanError::Version => "has another version than this kernel",
+        PlanError::Damaged => "is cut off or damaged",
+        PlanError::Table(_) => "has a table outside its bounds",
+        PlanError::Record(..) => "refers to something that does not exist",
+    }
+}
+
+static SYSTEM: AtomicPtr<System> = AtomicPtr::new(core::ptr::null_mut());
+
+/// The console of QEMU and Bochs, for what goes wrong before the plan is read. Elsewhere the port is unused.
+const BOOT_CONSOLE: u16 = 0xe9;
+/// What the boot page tables map.
+const BOOT_MAPPED: u64 = 1 << 32;

@@ -1,0 +1,72 @@
+//! The debug console: a port that takes bytes, on machines that have one (QEMU's and Bochs' 0xe9).
+//!
+//! Its own small number printing, because the standard formatting machinery brings panic paths with it.
+
+use core::sync::atomic::{AtomicU16, Ordering};
+
+use crate::arch::processor;
+
+/// A part of a message.
+pub(crate) enum Part<'a> {
+    /// Text as it is.
+    Text(&'a str),
+    /// A number in decimal.
+    Decimal(u64),
+    /// A number in hexadecimal, with its prefix.
+    Hex(u64),
+}
+
+/// Says which port the console is at; 0 for none.
+pub(crate) fn use_port(port: u16) {
+    PORT.store(port, Ordering::Relaxed);
+}
+
+/// Prints text, without ending the line.
+pub(crate) fn text(text: &str) {
+    text.bytes().for_each(put);
+}
+
+/// Prints one line.
+pub(crate) fn line(parts: &[Part<'_>]) {
+    for part in parts {
+        match *part {
+            Part::Text(part) => text(part),
+            Part::Decimal(value) => decimal(value),
+            Part::Hex(value) => hexadecimal(value),
+        }
+    }
+    put(b'\n');
+}
+
+fn decimal(mut value: u64) {
+    let mut digits = [0; 20];
+    let mut used = 0;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (value % 10) as u8;
+        value /= 10;
+        used += 1;
+        if value == 0 {
+            break;
+        }
+    }
+    digits.iter().skip(digits.len() - used).copied().for_each(put);
+}
+
+fn hexadecimal(value: u64) {
+    put(b'0');
+    put(b'x');
+    let digits = (64 - value.leading_zeros()).div_ceil(4).max(1);
+    for digit in (0..digits).rev() {
+        let nibble = (value >> (digit * 4) & 0xf) as u8;
+        put(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 });
+    }
+}
+
+fn put(byte: u8) {
+    let port = PORT.load(Ordering::Relaxed);
+    if port != 0 {
+        processor::port_write_u8(port, byte);
+    }
+}
+
+static PORT: AtomicU16 = AtomicU16::new(0);

@@ -1,0 +1,78 @@
+//! The end: what cannot be dealt with. Before the system is known the kernel refuses; after that it leaves a crash record.
+
+use palisade_abi::crash::{Crash, NO_SUBJECT, Reason, Record, Registers};
+use palisade_abi::plan::{FatalAction, Plan};
+use palisade_kernel_core::dispatcher::SubjectId;
+
+use crate::arch::processor;
+use crate::boot;
+use crate::console::{self, Part};
+use crate::machine;
+use crate::memory::PlanMemory;
+
+/// Says why this machine or image cannot run the system, and halts.
+pub(crate) fn refuse(parts: &[Part<'_>]) -> ! {
+    console::text("kernel refused: ");
+    console::line(parts);
+    processor::halt_for_ever()
+}
+
+/// Counts this boot in the crash record.
+pub(crate) fn count_boot(plan: &Plan<'_>) {
+    Record::count_boot(&PlanMemory::crash_record(plan));
+}
+
+/// Stops the system: writes the crash record, says so, and does what the policy wants done.
+pub(crate) fn stop(reason: Reason, subject: Option<SubjectId>, exit_code: u64) -> ! {
+    let subject = subject.map_or(NO_SUBJECT, |s| s.index() as u32);
+    end(reason, &Crash { reason: reason as u32, subject, exit_code, ..Crash::default() })
+}
+
+/// An exception or a non-maskable interrupt while the kernel ran.
+#[unsafe(no_mangle)]
+extern "C" fn fatal_exception(vector: u64, error_code: u64, rip: u64, rsp: u64, cr2: u64) -> ! {
+    let reason = match vector {
+        2 => Reason::NonMaskableInterrupt,
+        18 => Reason::MachineCheck,
+        _ => Reason::Exception,
+    };
+    let registers = Registers { rip, rsp, cr2, ..Registers::default() };
+    let crash = Crash {
+        reason: reason as u32,
+        subject: NO_SUBJECT,
+        vector: vector as u32,
+        error_code,
+        registers,
+        ..Crash::default()
+    };
+    end(reason, &crash)
+}
+
+fn end(reason: Reason, crash: &Crash) -> ! {
+    console::line(&[
+        Part::Text("kernel stopped: "),
+        Part::Text(reason.text()),
+        Part::Text(", subject "),
+        Part::Text(boot::system().map_or("", |s| s.plan.subject_name(crash.subject as usize))),
+        Part::Text(", vector "),
+        Part::Decimal(u64::from(crash.vector)),
+        Part::Text(", error code "),
+        Part::Hex(crash.error_code),
+        Part::Text(", exit code "),
+        Part::Hex(crash.exit_code),
+        Part::Text(", rip "),
+        Part::Hex(crash.registers.rip),
+        Part::Text(", rsp "),
+        Part::Hex(crash.registers.rsp),
+        Part::Text(", cr2 "),
+        Part::Hex(crash.registers.cr2),
+    ]);
+    let Some(system) = boot::system() else { processor::halt_for_ever() };
+    Record::record_crash(&PlanMemory::crash_record(&system.plan), crash);
+    if system.plan.header.on_fatal == FatalAction::Reset as u32 {
+        machine::reset(&system.plan)
+    } else if system.plan.header.on_fatal == FatalAction::PowerOff as u32 {
+        machine::power_off(&system.plan)
+    }
+    processor::halt_for_ever()
+}

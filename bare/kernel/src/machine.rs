@@ -1,0 +1,37 @@
+//! What can be done to the machine as a whole: the port writes that the plan lists.
+
+use palisade_abi::plan::{Plan, PortWrite};
+
+use crate::arch::processor;
+use crate::console::{self, Part};
+
+/// Powers the machine off.
+pub(crate) fn power_off(plan: &Plan<'_>) -> ! {
+    write(plan.power_off);
+    console::line(&[Part::Text("kernel stopped: powering off had no effect")]);
+    processor::halt_for_ever()
+}
+
+/// Resets the machine.
+pub(crate) fn reset(plan: &Plan<'_>) -> ! {
+    write(plan.reset);
+    console::line(&[Part::Text("kernel stopped: resetting had no effect")]);
+    processor::halt_for_ever()
+}
+
+fn write(writes: &[PortWrite]) {
+    for write in writes {
+        match write.width {
+            1 => processor::port_write_u8(write.port, write.value as u8),
+            2 => processor::port_write_u16(write.port, write.value as u16),
+            _ => processor::port_write_u32(write.port, write.value),
+        }
+    }
+    // A chipset may take a moment; every read of this unused port takes about a microsecond on a real machine.
+    for _ in 0..100_000 {
+        processor::port_read_u8(DELAY_PORT);
+    }
+}
+
+/// The port that firmware writes its progress to: reading it does nothing but take time.
+const DELAY_PORT: u16 = 0x80;

@@ -1,0 +1,211 @@
+//! The loop of every CPU: run the subject whose turn it is, deal with why it stopped, decide again.
+
+use palisade_abi::crash::Reason;
+use palisade_abi::plan::{self, Plan, Subject};
+use palisade_kernel_core::clock::Clock;
+use palisade_kernel_core::cpuid;
+use palisade_kernel_core::dispatcher::{Dispatcher, MachineAction, Next, Pages, SubjectId};
+use palisade_kernel_core::mailbox::Mailboxes;
+
+use crate::arch::apic::{self, LocalApic};
+use crate::arch::extended_state::ExtendedState;
+use crate::arch::virtualisation::{Exit, Trap, Virtualisation};
+use crate::arch::{processor, tables};
+
+use crate::memory::PlanMemory;
+use crate::{fatal, machine, report};
+
+/// What a CPU works with.
+pub(crate) struct Cpu {
+    pub(crate) number: u16,
+    pub(crate) plan: &'static Plan<'static>,
+    pub(crate) clock: Clock,
+    pub(crate) apic: LocalApic,
+    pub(crate) extended_state: ExtendedState,
+    pub(crate) mailboxes: &'static Mailboxes,
+    pub(crate) memory: PlanMemory<'static>,
+}
+
+/// Runs the subjects of one CPU, for ever.
+pub(crate) fn run<V: Virtualisation>(cpu: Cpu, backend: V) -> ! {
+    let dispatcher = Dispatcher::new(*cpu.plan, cpu.number, cpu.clock, cpu.mailboxes, processor::tsc());
+    let mut running = Running { cpu, backend, dispatcher, armed: 0, last: None };
+    loop {
+        let now = processor::tsc();
+        match running.dispatcher.next(now, &running.cpu) {
+            Next::Run { subject, until } => running.run_subject(subject, now, until),
+            Next::Idle { until } => {
+                running.arm(now, until);
+                processor::wait_for_interrupt();
+                running.acknowledge();
+            }
+            Next::Machine(action) => running.act(action),
+        }
+    }
+}
+
+struct Running<V> {
+    cpu: Cpu,
+    backend: V,
+    dispatcher: Dispatcher<'static>,
+    /// TSC value that the timer is set to; 0 if it is not set.
+    armed: u64,
+    /// The subject whose extended state is in the processor.
+    last: Option<SubjectId>,
+}
+
+impl<V: Virtualisation> Running<V> {
+    fn run_subject(&mut self, id: SubjectId, now: u64, until: u64) {
+        let Some(subject) = self.cpu.plan.subjects.get(id.index()) else { return };
+        if let Some(generation) = self.dispatcher.take_reset(id, &self.cpu) {
+            self.reset(id, subject, generation);
+        }
+        self.switch_extended_state(id, subject);
+        let offered = self.dispatcher.pending_interrupt(id);
+        self.backend.offer_interrupt(subject, offered);
+        self.arm(now, until);
+        let exit = self.backend.run(subject);
+        if let Some(vector) = offered
+            && self.backend.interrupt_was_taken(subject)
+        {
+            self.dispatcher.interrupt_taken(id, vector);
+        }
+        self.handle(id, subject, &exit);
+    }
+
+    fn handle(&mut self, id: SubjectId, subject: &Subject, exit: &Exit) {
+        match *exit {
+            Exit::Interrupt => {
+                processor::take_interrupts();
+                self.acknowledge();
+            }
+            Exit::Hypercall(number) => {
+                self.backend.skip_instruction(subject, exit);
+                let action = self.dispatcher.raise(id, number, &self.cpu);
+                self.act_if(action);
+            }
+            Exit::Cpuid => {
+                self.answer_cpuid(subject);
+                self.backend.skip_instruction(subject, exit);
+            }
+            Exit::Pause => {
+                self.backend.skip_instruction(subject, exit);
+                self.dispatcher.sleep_for_frame(id);
+            }
+            Exit::Halt => {
+                self.backend.skip_instruction(subject, exit);
+                if self.dispatcher.pending_interrupt(id).is_none() {
+                    self.dispatcher.sleep(id);
+                }
+            }
+            Exit::SetExtendedState(0, value) if self.cpu.extended_state.accepts(subject, value) => {
+                self.backend.registers(subject).xcr0 = value;
+                self.last = None;
+                self.cpu.extended_state.save(subject);
+                self.backend.skip_instruction(subject, exit);
+            }
+            Exit::SetExtendedState(register, value) => {
+                self.stop(id, subject, &Trap::extended_state(register, value));
+            }
+            Exit::Resume => {}
+            Exit::Trap(trap) => self.stop(id, subject, &trap),
+            Exit::Fatal(code) => fatal::stop(Reason::MachineCheck, Some(id), code),
+        }
+    }
+
+    fn stop(&mut self, id: SubjectId, subject: &Subject, trap: &Trap) {
+        report::stopped(self.cpu.memory.report(), id, trap, self.backend.position(subject));
+        let action = self.dispatcher.stop(id, trap.kind, &self.cpu);
+        self.act_if(action);
+    }
+
+    fn reset(&mut self, id: SubjectId, subject: &Subject, generation: u64) {
+        if self.last == Some(id) {
+            self.last = None;
+        }
+        self.backend.reset(subject, id.index(), generation);
+        self.backend.registers(subject).xcr0 = self.cpu.extended_state.allowed(subject);
+        ExtendedState::reset(subject);
+        report::started(self.cpu.memory.report(), id, generation);
+    }
+
+    fn switch_extended_state(&mut self, id: SubjectId, subject: &Subject) {
+        if self.last == Some(id) {
+            return;
+        }
+        if let Some(last) = self.last.and_then(|l| self.cpu.plan.subjects.get(l.index())) {
+            self.cpu.extended_state.save(last);
+        }
+        let xcr0 = self.backend.registers(subject).xcr0;
+        self.cpu.extended_state.load(subject, xcr0);
+        self.last = Some(id);
+    }
+
+    fn answer_cpuid(&mut self, subject: &Subject) {
+        let leaves = plan::slice(self.cpu.plan.cpuid, subject.first_cpuid, subject.cpuids);
+        let registers = self.backend.registers(subject);
+        let [a, b, c, d] =
+            cpuid::answer(leaves, registers.rax as u32, registers.rcx as u32, processor::cpuid);
+        registers.rax = u64::from(a);
+        registers.rbx = u64::from(b);
+        registers.rcx = u64::from(c);
+        registers.rdx = u64::from(d);
+    }
+
+    /// Sets the timer to `until`, if it is not set to that already.
+    fn arm(&mut self, now: u64, until: u64) {
+        if self.armed != until {
+            self.cpu.apic.arm(until.saturating_sub(now));
+            self.armed = until;
+        }
+    }
+
+    /// Ends the interrupts that were taken. Any of them may have been the timer's.
+    fn acknowledge(&mut self) {
+        for (index, mut word) in tables::taken_interrupts().into_iter().enumerate() {
+            while word != 0 {
+                let vector = index as u32 * 64 + word.trailing_zeros();
+                word &= word - 1;
+                if vector != u32::from(apic::SPURIOUS_VECTOR) {
+                    self.cpu.apic.end_of_interrupt();
+                }
+            }
+        }
+        self.armed = 0;
+    }
+
+    fn act_if(&self, action: Option<MachineAction>) {
+        if let Some(action) = action {
+            self.act(action);
+        }
+    }
+
+    fn act(&self, action: MachineAction) -> ! {
+        match action {
+            MachineAction::Reset => machine::reset(self.cpu.plan),
+            MachineAction::PowerOff => machine::power_off(self.cpu.plan),
+            MachineAction::Panic => fatal::stop(Reason::SubjectPanic, self.last, 0),
+        }
+    }
+}
+
+impl Pages for Cpu {
+    fn timed_event(&self, subject: SubjectId) -> Option<(u64, Option<u8>)> {
+        self.memory.timed_event(subject.index()).map(|e| (e.at(), e.event()))
+    }
+
+    fn clear_timed_event(&self, subject: SubjectId) {
+        if let Some(event) = self.memory.timed_event(subject.index()) {
+            event.cancel();
+        }
+    }
+
+    fn show_frame(&self, partition: u16, start: u64, end: u64) {
+        if let Some(partition) = self.plan.partitions.get(usize::from(partition)) {
+            PlanMemory::scheduling_info(partition).set_frame(start, end);
+        }
+    }
+
+    // With one CPU, nobody is elsewhere.
+    fn notify(&self, _: u16) {}
+}

@@ -1,0 +1,377 @@
+//! The decisions of one CPU: who runs next, and what happens when a subject stops running.
+
+use palisade_abi::layout::MAX_SUBJECTS;
+use palisade_abi::plan::{self, NONE, Plan, source_action, source_flags, subject_flags, target_action};
+
+use crate::clock::Clock;
+use crate::mailbox::{Mailbox, Mailboxes};
+use crate::schedule::Schedule;
+
+/// Identifier of a subject: its index in the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SubjectId(u8);
+
+impl SubjectId {
+    /// The identifier as an index below [`MAX_SUBJECTS`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize & (MAX_SUBJECTS - 1)
+    }
+
+    // The plan's check keeps identifiers below `MAX_SUBJECTS`; the mask keeps the compiler and the processor from
+    // having to believe it.
+    const fn from_plan(id: u16) -> Self {
+        Self((id as usize & (MAX_SUBJECTS - 1)) as u8)
+    }
+}
+
+/// What the CPU does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Run this subject until it exits or the TSC reaches `until`.
+    Run {
+        /// The subject.
+        subject: SubjectId,
+        /// TSC value.
+        until: u64,
+    },
+    /// Nobody can run: halt until an interrupt or until the TSC reaches `until`.
+    Idle {
+        /// TSC value.
+        until: u64,
+    },
+    /// Something happens to the machine.
+    Machine(MachineAction),
+}
+
+/// What a source event can do to the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MachineAction {
+    /// Reset it.
+    Reset,
+    /// Power it off.
+    PowerOff,
+    /// Stop the system with a crash record.
+    Panic,
+}
+
+/// The pages that the kernel shares with subjects, as the decisions need them.
+pub trait Pages {
+    /// The timed event of a subject: the TSC value it fires at, as the subject sees time, and the source event's number, if that is one.
+    /// `None` if the subject has no timed-event page.
+    fn timed_event(&self, subject: SubjectId) -> Option<(u64, Option<u8>)>;
+    /// Sets a subject's timed event to "never".
+    fn clear_timed_event(&self, subject: SubjectId);
+    /// Publishes the bounds of a new minor frame in its partition's scheduling info, as subjects see time.
+    fn show_frame(&self, partition: u16, start: u64, end: u64);
+    /// Sends an inter-processor interrupt to another CPU, so that it looks at its mailboxes.
+    fn notify(&self, cpu: u16);
+}
+
+/// The decisions of one CPU. Everything but the mailboxes belongs to this CPU alone.
+#[derive(Debug)]
+pub struct Dispatcher<'p> {
+    plan: Plan<'p>,
+    clock: Clock,
+    mailboxes: &'p Mailboxes,
+    schedule: Schedule<'p>,
+    subjects: [SubjectState; MAX_SUBJECTS],
+    /// Index of the active member of each group.
+    active: [u8; MAX_SUBJECTS],
+    /// For each partition, the group whose turn it is (counted from the partition's first).
+    turn: [u16; MAX_SUBJECTS],
+}
+
+#[derive(Debug, Clone, Copy)]
+struct SubjectState {
+    activity: Activity,
+    /// The subject is put into its initial state before it runs.
+    reset: bool,
+    generation: u64,
+    /// Interrupts to inject, one bit per vector.
+    interrupts: [u64; 4],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Activity {
+    Stopped,
+    Runnable,
+    /// Until its wake token is set.
+    Asleep,
+    /// Until its wake token is set or its partition's next minor frame begins.
+    AsleepForFrame,
+}
+
+impl<'p> Dispatcher<'p> {
+    /// The decisions of `cpu` for a checked plan. The first major frame begins at TSC value `start`.
+    #[must_use]
+    pub fn new(plan: Plan<'p>, cpu: u16, clock: Clock, mailboxes: &'p Mailboxes, start: u64) -> Self {
+        let stopped =
+            SubjectState { activity: Activity::Stopped, reset: false, generation: 0, interrupts: [0; 4] };
+        let mut subjects = [stopped; MAX_SUBJECTS];
+        for (state, subject) in subjects.iter_mut().zip(plan.subjects) {
+            if subject.flags & subject_flags::AUTOSTART != 0 {
+                state.activity = Activity::Runnable;
+                state.reset = true;
+            }
+        }
+        let schedule = Schedule::new(&plan, cpu, clock, start);
+        Self {
+            plan,
+            clock,
+            mailboxes,
+            schedule,
+            subjects,
+            active: [0; MAX_SUBJECTS],
+            turn: [0; MAX_SUBJECTS],
+        }
+    }
+
+    /// Decides what this CPU does at TSC value `now`: moves on in the schedule, fires timed events, takes arrived events in.
+    pub fn next(&mut self, now: u64, pages: &impl Pages) -> Next {
+        let new_frame = self.schedule.advance(now);
+        let partition = self.schedule.partition();
+        if new_frame {
+            self.begin_frame(partition, pages);
+        }
+        let timed = match self.fire_timed_events(partition, now, pages) {
+            Ok(earliest) => earliest,
+            Err(action) => return Next::Machine(action),
+        };
+        self.for_each_subject(partition, |cpu, id| cpu.take_in_events(id, pages));
+        let (_, end) = self.schedule.bounds();
+        match self.choose(partition) {
+            Some(subject) => {
+                let own = self.deadline(subject, pages);
+                Next::Run { subject, until: end.min(own) }
+            }
+            None => Next::Idle { until: end.min(timed) },
+        }
+    }
+
+    /// Raises source event `number` of `subject`. Undefined numbers do nothing.
+    pub fn raise(&mut self, subject: SubjectId, number: u64, pages: &impl Pages) -> Option<MachineAction> {
+        let events = self.plan.source_events.get(subject.index())?;
+        let event =
+            usize::try_from(number).ok().filter(|n| *n < events.len()).and_then(|n| events.get(n & 63))?;
+        if event.action == source_action::UNDEFINED {
+            return None;
+        }
+        if event.target != NONE {
+            self.signal(event, pages);
+        }
+        match event.action {
+            source_action::SLEEP => self.sleep(subject),
+            source_action::YIELD => self.pass_turn(),
+            source_action::SYSTEM_RESET => return Some(MachineAction::Reset),
+            source_action::SYSTEM_POWER_OFF => return Some(MachineAction::PowerOff),
+            source_action::SYSTEM_PANIC => return Some(MachineAction::Panic),
+            _ => {}
+        }
+        None
+    }
+
+    /// Puts `subject` to sleep until an event arrives; at once awake if one arrived since it last slept.
+    pub fn sleep(&mut self, subject: SubjectId) {
+        self.fall_asleep(subject, Activity::Asleep);
+    }
+
+    /// Puts `subject` to sleep until an event arrives or its partition's next minor frame begins.
+    pub fn sleep_for_frame(&mut self, subject: SubjectId) {
+        self.fall_asleep(subject, Activity::AsleepForFrame);
+    }
+
+    /// Stops `subject` because of `trap` and raises the source event that the plan maps the trap to.
+    pub fn stop(&mut self, subject: SubjectId, trap: u8, pages: &impl Pages) -> Option<MachineAction> {
+        self.state(subject).activity = Activity::Stopped;
+        let event =
+            self.plan.subjects.get(subject.index()).and_then(|s| s.trap_events.get(usize::from(trap)));
+        match event {
+            Some(&number) if number != 0xff => self.raise(subject, u64::from(number), pages),
+            _ => None,
+        }
+    }
+
+    /// Whether `subject` has to be put into its initial state before it runs; if so, the number of this start (1 at first).
+    pub fn take_reset(&mut self, subject: SubjectId, pages: &impl Pages) -> Option<u64> {
+        let state = self.state(subject);
+        if !state.reset {
+            return None;
+        }
+        state.reset = false;
+        state.generation = state.generation.wrapping_add(1);
+        state.interrupts = [0; 4];
+        let generation = state.generation;
+        self.mailbox(subject).take_token();
+        pages.clear_timed_event(subject);
+        Some(generation)
+    }
+
+    /// The interrupt to inject into `subject` now: the highest pending vector.
+    pub fn pending_interrupt(&mut self, subject: SubjectId) -> Option<u8> {
+        let mut highest = None;
+        for (index, word) in (0_u8..).zip(&self.state(subject).interrupts) {
+            if *word != 0 {
+                highest = Some(index * 64 + 63 - word.leading_zeros() as u8);
+            }
+        }
+        highest
+    }
+
+    /// Notes that `subject` has taken interrupt `vector`.
+    pub fn interrupt_taken(&mut self, subject: SubjectId, vector: u8) {
+        if let Some(word) = self.state(subject).interrupts.get_mut(usize::from(vector >> 6)) {
+            *word &= !(1 << (vector & 63));
+        }
+    }
+
+    fn begin_frame(&mut self, partition: u16, pages: &impl Pages) {
+        let (start, end) = self.schedule.bounds();
+        pages.show_frame(partition, self.clock.shown(start), self.clock.shown(end));
+        self.for_each_subject(partition, |cpu, id| {
+            let state = cpu.state(id);
+            if state.activity == Activity::AsleepForFrame {
+                state.activity = Activity::Runnable;
+            }
+        });
+        self.pass_turn();
+    }
+
+    /// Fires what is due in `partition`; returns the earliest time that something else will be.
+    fn fire_timed_events(
+        &mut self,
+        partition: u16,
+        now: u64,
+        pages: &impl Pages,
+    ) -> Result<u64, MachineAction> {
+        let mut earliest = u64::MAX;
+        let mut action = None;
+        self.for_each_subject(partition, |cpu, id| {
+            if cpu.state(id).activity == Activity::Stopped || cpu.state(id).reset {
+                return;
+            }
+            let Some((at, number)) = pages.timed_event(id) else { return };
+            let at = cpu.clock.real(at);
+            if at > now {
+                earliest = earliest.min(at);
+                return;
+            }
+            pages.clear_timed_event(id);
+            cpu.mailbox(id).wake();
+            if let Some(number) = number {
+                action = cpu.raise(id, u64::from(number), pages).or(action);
+            }
+        });
+        action.map_or(Ok(earliest), Err)
+    }
+
+    fn take_in_events(&mut self, id: SubjectId, pages: &impl Pages) {
+        let mut pending = self.mailbox(id).take_pending();
+        while pending != 0 {
+            let number = pending.trailing_zeros() as usize & 63;
+            pending &= pending - 1;
+            let event = self.plan.target_events.get(id.index()).and_then(|t| t.get(number));
+            let state = self.state(id);
+            match event.map(|e| (e.action, e.vector)) {
+                Some((target_action::INJECT_INTERRUPT, vector)) => {
+                    if let Some(word) = state.interrupts.get_mut(usize::from(vector >> 6)) {
+                        *word |= 1 << (vector & 63);
+                    }
+                }
+                Some((target_action::RESET, _)) => {
+                    state.reset = true;
+                    state.activity = Activity::Runnable;
+                    pages.clear_timed_event(id);
+                }
+                _ => {}
+            }
+        }
+        let asleep = matches!(self.state(id).activity, Activity::Asleep | Activity::AsleepForFrame);
+        if asleep && self.mailbox(id).take_token() {
+            self.state(id).activity = Activity::Runnable;
+        }
+    }
+
+    /// The subject to run in `partition`: of the group whose turn it is, or of the next one that has somebody to run.
+    fn choose(&mut self, partition: u16) -> Option<SubjectId> {
+        let record = self.plan.partitions.get(usize::from(partition))?;
+        let turn = *self.turn_of(partition);
+        for step in 0..record.groups {
+            let group = (turn % record.groups + step) % record.groups;
+            let subject = self.active_member(record.first_group + group);
+            if subject.is_some_and(|s| self.state(s).activity == Activity::Runnable) {
+                *self.turn_of(partition) = group;
+                return subject;
+            }
+        }
+        None
+    }
+
+    fn deadline(&self, subject: SubjectId, pages: &impl Pages) -> u64 {
+        pages.timed_event(subject).map_or(u64::MAX, |(at, _)| self.clock.real(at))
+    }
+
+    fn signal(&mut self, event: &plan::SourceEvent, pages: &impl Pages) {
+        let target = SubjectId::from_plan(event.target);
+        self.mailbox(target).deliver(event.target_event);
+        if event.flags & source_flags::IPI != 0
+            && let Some(record) = self.plan.subjects.get(target.index())
+        {
+            pages.notify(record.cpu);
+        }
+        if event.flags & source_flags::HANDOVER != 0 {
+            self.hand_over(target);
+        }
+    }
+
+    fn hand_over(&mut self, target: SubjectId) {
+        let Some(record) = self.plan.subjects.get(target.index()) else { return };
+        let Some(group) = self.plan.groups.get(usize::from(record.group)) else { return };
+        let members = plan::slice(self.plan.members, group.first_member, group.members);
+        let position = members.iter().position(|m| SubjectId::from_plan(*m) == target);
+        if let (Some(position), Some(active)) = (position, self.active.get_mut(usize::from(record.group))) {
+            *active = position as u8;
+        }
+    }
+
+    fn active_member(&self, group: u16) -> Option<SubjectId> {
+        let record = self.plan.groups.get(usize::from(group))?;
+        let active = self.active.get(usize::from(group))?;
+        let members = plan::slice(self.plan.members, record.first_member, record.members);
+        members.get(usize::from(*active)).map(|m| SubjectId::from_plan(*m))
+    }
+
+    /// Ends the turn of the group that has it in the current partition.
+    fn pass_turn(&mut self) {
+        let partition = self.schedule.partition();
+        let turn = self.turn_of(partition);
+        *turn = turn.wrapping_add(1);
+    }
+
+    fn fall_asleep(&mut self, subject: SubjectId, how: Activity) {
+        if !self.mailbox(subject).take_token() {
+            self.state(subject).activity = how;
+        }
+    }
+
+    fn for_each_subject(&mut self, partition: u16, mut action: impl FnMut(&mut Self, SubjectId)) {
+        let Some(record) = self.plan.partitions.get(usize::from(partition)) else { return };
+        for group in plan::slice(self.plan.groups, record.first_group, record.groups) {
+            for member in plan::slice(self.plan.members, group.first_member, group.members) {
+                action(self, SubjectId::from_plan(*member));
+            }
+        }
+    }
+
+    fn state(&mut self, subject: SubjectId) -> &mut SubjectState {
+        &mut self.subjects[subject.index()]
+    }
+
+    fn mailbox(&self, subject: SubjectId) -> &'p Mailbox {
+        &self.mailboxes[subject.index()]
+    }
+
+    fn turn_of(&mut self, partition: u16) -> &mut u16 {
+        &mut self.turn[usize::from(partition) & (MAX_SUBJECTS - 1)]
+    }
+}

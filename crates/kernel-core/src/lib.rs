@@ -1,0 +1,18 @@
+//! What the kernel decides, as plain code without hardware: who runs next and until when, what an event does, what a
+//! subject may learn from CPUID, whether the machine's memory is what the plan needs.
+//!
+//! The kernel in `bare/kernel` calls this on every exit; the tests call it on the host. Nothing here allocates or panics:
+//! indices come from a checked [`palisade_abi::plan::Plan`], and array accesses are masked to the array's size, which also keeps a
+//! mispredicted bound from reading elsewhere (Spectre variant 1).
+
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod cpuid;
+pub mod dispatcher;
+pub mod mailbox;
+pub mod memory_map;
+mod schedule;
+#[cfg(test)]
+mod tests;
