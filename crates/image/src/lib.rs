@@ -4,6 +4,9 @@
 //! bitmaps, configuration) from 1 MiB upwards and makes one ELF file of it. It decides nothing: rights, addresses of
 //! volatile memory and the schedule come from the policy. The same plan and kernel always give the same bytes.
 //!
+//! [`verify`](mod@verify) proves from the bytes of a finished image that its parts are walled off. It shares no code with the
+//! packer.
+//!
 //! [`iso`] wraps such a file into a bootable disc; [`output`] writes files so that no half of one is ever seen.
 
 #![forbid(unsafe_code)]
@@ -25,6 +28,7 @@ mod store;
 mod tables;
 #[cfg(test)]
 mod testing;
+pub mod verify;
 
 pub use error::PackError;
 pub use pack::{Image, pack};

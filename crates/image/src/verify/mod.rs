@@ -1,0 +1,292 @@
+//! The independent verifier: proves from the bytes of a finished image that its subjects are walled off.
+//!
+//! It shares nothing with the packer but the layout crate. It walks every table, decodes every bitmap, and holds what it
+//! finds against the [`RULES`]. What an image with no findings guarantees is the sum of their specifications. It may be
+//! given any bytes: it ends, and soon, whatever they are.
+//!
+//! Most rules are proved on the AMD nested tables; `nested-tables-equal` carries them over to the Intel ones.
+
+mod bitmaps;
+mod bytes;
+mod facts;
+mod file;
+mod info;
+mod kernel_memory;
+mod kernel_tables;
+mod processor;
+mod ranges;
+mod rules;
+mod schedule;
+mod sharing;
+mod space;
+mod start;
+mod subjects;
+mod tables;
+
+use palisade_abi::layout::PAGE;
+use palisade_abi::plan::{self, MAGIC, Plan, PlanError, Table};
+use zerocopy::IntoBytes;
+
+pub use facts::Facts;
+pub use rules::{Finding, RULES, Rule};
+
+use bytes::{first_nonzero, u64_at};
+use file::{Image, Segment};
+use ranges::Ranges;
+use rules::{
+    DEVICES_NONE, Findings, IMAGE_IS_ELF, KERNEL_KNOWN, NO_HIDDEN_BYTES, PLAN_MATCHES_IMAGE, PLAN_VALID,
+};
+use space::Space;
+use subjects::Subject;
+use tables::{Format, TablePages, Tree};
+
+/// What the image is expected to contain.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Expected<'a> {
+    /// The kernel's ELF file. Without it any kernel passes; [`Facts::kernel_sha256`] says which one it is.
+    pub kernel: Option<&'a [u8]>,
+}
+
+/// The result of a verification.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    /// Everything that is wrong. The image is good if this is empty.
+    pub findings: Vec<Finding>,
+    /// Figures about the image, as far as it could be read.
+    pub facts: Facts,
+}
+
+impl Verdict {
+    /// Whether the image satisfies every rule.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.findings.is_empty()
+    }
+}
+
+/// Verifies a finished image.
+#[must_use]
+pub fn verify(image: &[u8], expected: &Expected<'_>) -> Verdict {
+    let mut findings = Findings::default();
+    let mut facts = Facts::of_file(image);
+    if let Some(image) = Image::read(image, &mut findings) {
+        verify_content(image, expected, &mut findings, &mut facts);
+    }
+    Verdict { findings: findings.into_vec(), facts }
+}
+
+fn verify_content(image: Image<'_>, expected: &Expected<'_>, findings: &mut Findings, facts: &mut Facts) {
+    let Some((plan_start, aligned)) = find_plan(image) else {
+        findings.add(&PLAN_VALID, || "no page of the image begins with a plan".to_owned());
+        return;
+    };
+    facts.note_kernel(image.at(image.start(), plan_start - image.start()).unwrap_or(&[]));
+    findings.require((image.start()..plan_start).contains(&image.entry), &IMAGE_IS_ELF, || {
+        format!("the entry point {:#x} is outside the kernel", image.entry)
+    });
+    image.check_multiboot(plan_start, findings);
+    let segments = check_kernel_bytes(image, plan_start, expected, findings);
+    let plan = match Plan::parse(aligned.as_bytes()) {
+        Ok(plan) => plan,
+        Err(error) => {
+            findings.add(&PLAN_VALID, || explain(error));
+            return;
+        }
+    };
+    check_header(image, plan_start, &plan, findings);
+    let system = System::read(image, plan_start, &plan, segments, findings);
+    system.check(findings, facts);
+}
+
+/// Everything about an image that the rules look at.
+struct System<'a> {
+    image: Image<'a>,
+    plan: &'a Plan<'a>,
+    plan_start: u64,
+    plan_end: u64,
+    /// The kernel's segments, if its own file is known.
+    segments: Option<Vec<Segment>>,
+    /// The memory that the kernel checks against the loader's map.
+    ram: Ranges,
+    /// The memory that the kernel clears at boot.
+    cleared: Ranges,
+    subjects: Vec<Subject<'a>>,
+    /// What each CPU's kernel tables map.
+    kernels: Vec<Space>,
+    tables: TablePages,
+}
+
+impl<'a> System<'a> {
+    fn read(
+        image: Image<'a>,
+        plan_start: u64,
+        plan: &'a Plan<'a>,
+        segments: Option<Vec<Segment>>,
+        findings: &mut Findings,
+    ) -> Self {
+        let plan_end = plan_start.saturating_add(plan.header.total_size.next_multiple_of(PAGE));
+        let mut tables = TablePages::default();
+        let mut kernels = Vec::new();
+        for (number, cpu) in plan.cpus.iter().enumerate() {
+            let owner = format!("kernel tables of CPU {number}");
+            let tree = Tree { image, first: plan_end, format: Format::Kernel, owner, nested: None };
+            kernels.push(tree.walk(cpu.kernel_root, &mut tables, findings).space);
+        }
+        let subjects = Subject::read_all(image, plan_end, plan, &mut tables, findings);
+        let (ram, cleared) = (Ranges::of(plan.ram), Ranges::of(plan.clear));
+        Self { image, plan, plan_start, plan_end, segments, ram, cleared, subjects, kernels, tables }
+    }
+
+    fn check(&self, findings: &mut Findings, facts: &mut Facts) {
+        facts.note_system(self);
+        for subject in &self.subjects {
+            subject.check_tables(findings);
+        }
+        let holdings = kernel_memory::holdings(self);
+        sharing::check(self, &holdings, findings, facts);
+        kernel_memory::check(self, &holdings, findings);
+        kernel_tables::check(self, &holdings, findings);
+        bitmaps::check(self, findings);
+        schedule::check(self, findings);
+        info::check(self, findings);
+        start::check(self, findings);
+        processor::check(self, findings);
+        self.check_unused_pages(&holdings, findings);
+    }
+
+    /// Pages of the image that belong to nothing hold nothing.
+    fn check_unused_pages(&self, holdings: &[kernel_memory::Holding], findings: &mut Findings) {
+        let mut used: Vec<(u64, u64)> = holdings.iter().map(|h| (h.start, h.end())).collect();
+        for piece in self.subjects.iter().flat_map(|s| s.nested.pieces()) {
+            used.push((piece.phys, piece.phys.saturating_add(piece.size)));
+        }
+        used.push((self.image.end(), u64::MAX));
+        used.sort_unstable();
+        let mut free = self.image.start();
+        for (start, end) in used {
+            let unused =
+                start.checked_sub(free).and_then(|size| self.image.at(free, size)).unwrap_or_default();
+            if let Some(at) = first_nonzero(unused) {
+                let address = free + at as u64;
+                findings.add(&NO_HIDDEN_BYTES, || {
+                    format!("there is content at {address:#x}, which belongs to nothing")
+                });
+            }
+            free = free.max(end);
+        }
+        let plan_last = self.plan_start.saturating_add(self.plan.header.total_size);
+        let rest = self.image.at(plan_last, self.plan_end.saturating_sub(plan_last)).unwrap_or_default();
+        findings.require(first_nonzero(rest).is_none(), &NO_HIDDEN_BYTES, || {
+            format!("there is content behind the plan, in its last page: {plan_last:#x}")
+        });
+    }
+}
+
+/// The address of the plan, and its bytes where a plan can be read in place.
+fn find_plan(image: Image<'_>) -> Option<(u64, Vec<u64>)> {
+    let mut pages = (image.start()..image.end()).step_by(PAGE as usize);
+    let start = pages.find(|p| image.at(*p, 8).and_then(|b| u64_at(b, 0)) == Some(MAGIC))?;
+    let rest = image.at(start, image.end() - start)?;
+    let size = u64_at(rest, std::mem::offset_of!(plan::Header, total_size))?;
+    let bytes = rest.get(..usize::try_from(size).ok()?).unwrap_or(rest);
+    let words = bytes.chunks(8).map(|chunk| {
+        let mut word = [0; 8];
+        word.iter_mut().zip(chunk).for_each(|(to, from)| *to = *from);
+        u64::from_le_bytes(word)
+    });
+    Some((start, words.collect()))
+}
+
+fn check_kernel_bytes(
+    image: Image<'_>,
+    plan_start: u64,
+    expected: &Expected<'_>,
+    findings: &mut Findings,
+) -> Option<Vec<Segment>> {
+    let Some((segments, flat)) = file::flatten_kernel(expected.kernel?) else {
+        findings.add(&KERNEL_KNOWN, || "the expected kernel is not a kernel's ELF file".to_owned());
+        return None;
+    };
+    let found = image.at(image.start(), plan_start - image.start()).unwrap_or_default();
+    match found.iter().zip(&flat).position(|(a, b)| a != b) {
+        Some(at) => findings.add(&KERNEL_KNOWN, || {
+            format!("the byte at {:#x} differs from the expected kernel", image.start() + at as u64)
+        }),
+        None => findings.require(found.len() == flat.len(), &KERNEL_KNOWN, || {
+            format!("the kernel has {:#x} bytes, the expected one {:#x}", found.len(), flat.len())
+        }),
+    }
+    Some(segments)
+}
+
+fn check_header(image: Image<'_>, plan_start: u64, plan: &Plan<'_>, findings: &mut Findings) {
+    let header = plan.header;
+    let bounds = [
+        ("image start", header.image_start, image.start()),
+        ("image end", header.image_end, image.end()),
+        ("end of the kernel", header.kernel_end, plan_start),
+    ];
+    for (what, said, is) in bounds {
+        findings.require(said == is, &PLAN_MATCHES_IMAGE, || {
+            format!("the plan's {what} is {said:#x}, but should be {is:#x}")
+        });
+    }
+    findings.require(image.end().is_multiple_of(PAGE), &PLAN_MATCHES_IMAGE, || {
+        "the image does not end on a page boundary".to_owned()
+    });
+    let reserved = header.reserved == 0
+        && plan.frames.iter().all(|f| f.reserved == 0)
+        && plan.partitions.iter().all(|p| p.reserved == 0)
+        && plan.source_events.iter().flatten().all(|e| e.reserved == 0);
+    findings.require(reserved && header.on_fatal <= 2, &PLAN_MATCHES_IMAGE, || {
+        "a reserved field of the plan is not zero, or its action after a fatal error is unknown".to_owned()
+    });
+    findings.require(!plan.name().is_empty(), &PLAN_MATCHES_IMAGE, || "the system has no name".to_owned());
+    let counts = [
+        ("device interrupts", plan.interrupts.len()),
+        ("devices", plan.devices.len()),
+        ("base address registers", plan.bars.len()),
+        ("MSI-X entries", plan.msix.len()),
+        ("IOMMUs", plan.iommus.len()),
+    ];
+    for (what, count) in counts {
+        findings.require(count == 0, &DEVICES_NONE, || format!("the plan has {count} {what}"));
+    }
+}
+
+fn explain(error: PlanError) -> String {
+    match error {
+        PlanError::Magic => "the plan does not begin as plans do".to_owned(),
+        PlanError::Version => "the plan has another version of the format".to_owned(),
+        PlanError::Damaged => "the plan is cut off, or its checksum is wrong".to_owned(),
+        PlanError::Table(table) => format!("the table of {} lies outside the plan", table_name(table)),
+        PlanError::Record(table, number) => format!(
+            "in the table of {}, record {number} refers to something that does not exist or has an impossible value",
+            table_name(table)
+        ),
+    }
+}
+
+const fn table_name(table: Table) -> &'static str {
+    match table {
+        Table::Cpus => "CPUs",
+        Table::Frames => "minor frames",
+        Table::Partitions => "scheduling partitions",
+        Table::Groups => "scheduling groups",
+        Table::Members => "group members",
+        Table::Subjects => "subjects",
+        Table::SourceEvents => "source events (by subject)",
+        Table::TargetEvents => "target events (by subject)",
+        Table::Cpuid => "CPUID leaves",
+        Table::Code => "code ranges",
+        Table::Ram => "memory ranges",
+        Table::Clear => "memory ranges to clear",
+        Table::PowerOff => "port writes that power off",
+        Table::Reset => "port writes that reset",
+        Table::Interrupts => "device interrupts",
+        Table::Devices => "devices",
+        Table::Bars => "base address registers",
+        Table::MsixEntries => "MSI-X entries",
+        Table::Iommus => "IOMMUs",
+    }
+}
