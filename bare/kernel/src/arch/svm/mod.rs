@@ -155,11 +155,9 @@ impl Virtualisation for Svm<'_> {
         unsafe { entry::svm_run(PlanMemory::registers(subject), subject.control, self.host_state) };
         self.registers(subject).rax = vmcb.get(vmcb::RAX);
         vmcb.set(vmcb::ASID_AND_TLB, vmcb.get(vmcb::ASID_AND_TLB) & 0xffff_ffff);
-        // An exit in the middle of delivering an event: deliver it again. Software interrupts and exceptions are raised anew
-        // by their instruction, but for those the subject has already begun to take.
-        let interrupted = vmcb.get(vmcb::EXIT_INT_INFO);
-        let again = if interrupted & EVENT_VALID != 0 { interrupted } else { 0 };
-        vmcb.set(vmcb::EVENT_INJECTION, again);
+        // An event whose delivery the exit cut short (EXITINTINFO) is not delivered again: only nested faults, intercepted
+        // exceptions and task switches do that, and each of them stops the subject.
+        vmcb.set(vmcb::EVENT_INJECTION, 0);
         self.classify(subject, &vmcb)
     }
 }

@@ -39,8 +39,6 @@ pub(super) const EXIT_CODE: Field64 = Field64(0x070);
 pub(super) const EXIT_INFO_1: Field64 = Field64(0x078);
 /// Second exit information.
 pub(super) const EXIT_INFO_2: Field64 = Field64(0x080);
-/// Event that was being delivered when the exit happened.
-pub(super) const EXIT_INT_INFO: Field64 = Field64(0x088);
 /// Bit 0: nested paging.
 pub(super) const NESTED_PAGING: Field64 = Field64(0x090);
 /// Event to inject.
