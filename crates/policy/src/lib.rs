@@ -1,8 +1,130 @@
 //! From a system description to a checked and completely allocated plan.
 //!
-//! `parse` reads TOML into a [`System`] that remembers where each value stood; `check` applies the rules; `allocate`
-//! gives everything a place. No arrow goes back.
+//! Reading turns TOML into a [`System`] whose values remember where they stood; [`rules`] check it; allocation gives
+//! everything a place in a [`plan::Plan`]. No arrow goes back. [`load`] and [`for_unikernel`] do all of it; what is wrong
+//! comes back as [`Problems`], all at once, each with its rule, its place and what would be right.
 
 #![forbid(unsafe_code)]
 
+mod allocate;
+mod document;
+pub mod elf;
+mod machine;
+mod options;
+mod parse;
 pub mod plan;
+mod problem;
+mod rules;
+mod source;
+mod system;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod units;
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use machine::{BUILT_IN as BUILT_IN_MACHINES, MachineDescription};
+pub use options::{Library, Options};
+pub use problem::{Problem, Problems};
+pub use rules::{Rule, rules};
+pub use source::{Located, Place, Source};
+pub use system::{Arrival, Channel, CpuFrames, End, EndAction, Event, Partition, Schedule, Subject, System};
+pub use units::{parse_duration, parse_size};
+
+use parse::Context;
+use problem::Collector;
+
+/// A system that keeps every rule, and its plan.
+#[derive(Debug)]
+pub struct Planned {
+    /// Where everything is.
+    pub plan: plan::Plan,
+    /// The system as described.
+    pub system: System,
+    /// What is legal and probably not meant.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads, checks and allocates the system of a description file.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn load(path: &Path, options: &Options, library: &dyn Library) -> Result<Planned, Problems> {
+    let name = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|error| {
+        let problem = Problem::error(&rules::reading::FILE, format!("cannot read {name}: {error}"))
+            .help("give the path of a system description, such as systems/hello.toml");
+        Problems::new(&name, vec![problem])
+    })?;
+    let stem = path.file_stem().map_or_else(|| "system".into(), |stem| stem.to_string_lossy());
+    let folder = path.parent().unwrap_or(Path::new(""));
+    plan_text(Source { name, text }, &stem, folder, options, library)
+}
+
+/// Checks and allocates the system of one unikernel, which needs no description.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn for_unikernel(
+    path: &Path,
+    command_line: &str,
+    options: &Options,
+    library: &dyn Library,
+) -> Result<Planned, Problems> {
+    let name = subject_name(path);
+    let text = format!(
+        "name = {name:?}\n\n[subject.{name}]\nunikernel = {}\nbootparams = {}\n",
+        toml_string(&path.to_string_lossy()),
+        toml_string(command_line),
+    );
+    let source = Source { name: "the system of this unikernel".to_owned(), text };
+    plan_text(source, &name, Path::new(""), options, library)
+}
+
+fn plan_text(
+    source: Source,
+    default_name: &str,
+    folder: &Path,
+    options: &Options,
+    library: &dyn Library,
+) -> Result<Planned, Problems> {
+    let source = Arc::new(source);
+    let problems = Collector::default();
+    let context = Context { folder, options, library, problems: &problems };
+    let system = parse::parse(&source, default_name, &context);
+    rules::check_system(&system, &problems);
+    if problems.has_errors() {
+        return Err(Problems::new(&source.name, problems.into_problems()));
+    }
+    let plan = allocate::allocate(&system)
+        .map_err(|lack| Problems::new(&source.name, vec![rules::memory::out_of_memory(&lack, &system)]))?;
+    rules::check_plan(&plan, &problems);
+    if problems.has_errors() {
+        return Err(Problems::new(&source.name, problems.into_problems()));
+    }
+    Ok(Planned { plan, system, warnings: problems.into_problems() })
+}
+
+/// A subject's name made from a file's: the characters that names can have, and none of the system's own names.
+fn subject_name(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let allowed = |c: char| if rules::names::is_allowed(c) { c } else { '-' };
+    let name: String = stem.chars().map(allowed).take(palisade_abi::layout::MAX_NAME).collect();
+    let name = name.trim_matches('-').to_owned();
+    if name.is_empty() || rules::names::is_reserved(&name) { "unikernel".to_owned() } else { name }
+}
+
+/// A text as a TOML basic string.
+fn toml_string(text: &str) -> String {
+    let escape = |c: char| match c {
+        '"' => "\\\"".to_owned(),
+        '\\' => "\\\\".to_owned(),
+        c if c.is_control() => format!("\\u{:04X}", u32::from(c)),
+        c => c.to_string(),
+    };
+    format!("\"{}\"", text.chars().map(escape).collect::<String>())
+}

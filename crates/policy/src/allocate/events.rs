@@ -1,0 +1,172 @@
+//! Event numbers: what each subject can raise, where it goes, and what can arrive.
+
+use palisade_abi::plan::{source_action, target_action};
+use palisade_abi::supervisor_config::Restart;
+
+use crate::plan::{SourceEvent, SubjectKind, TargetEvent};
+use crate::system::{Arrival, EndAction, Subject, System};
+
+/// The events of a subject.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SubjectEvents {
+    pub(crate) sources: Vec<SourceEvent>,
+    pub(crate) targets: Vec<TargetEvent>,
+    /// Number of the source event that tells the supervisor that the subject has stopped. It is not in the subject info:
+    /// the kernel raises it.
+    pub(crate) stopped: u8,
+}
+
+impl SubjectEvents {
+    /// The number of the source event with this name.
+    pub(crate) fn source(&self, name: &str) -> Option<u8> {
+        self.sources.iter().find(|event| event.name == name).map(|event| event.number)
+    }
+
+    fn add_source(&mut self, number: u8, name: &str, action: u8, target: Option<(u16, u8)>) {
+        self.sources.push(SourceEvent { number, name: name.to_owned(), action, target, handover: false });
+    }
+
+    /// Adds a source event behind all others.
+    fn add_named_source(&mut self, name: &str, action: u8, target: Option<(u16, u8)>) -> u8 {
+        let number = next(self.sources.iter().map(|event| event.number), FIRST_NAMED);
+        self.add_source(number, name, action, target);
+        number
+    }
+
+    /// The number of the target event with this name, which is added if it is not there.
+    fn target(&mut self, name: &str, action: u8, vector: u8) -> u8 {
+        if let Some(known) = self.targets.iter().find(|event| event.name == name) {
+            return known.number;
+        }
+        let number = next(self.targets.iter().map(|event| event.number), 0);
+        self.targets.push(TargetEvent { number, name: name.to_owned(), action, vector });
+        number
+    }
+}
+
+/// Gives every event of the system its number, in the order of the subjects' identifiers.
+pub(crate) fn wire(system: &System) -> Vec<SubjectEvents> {
+    let mut events = vec![SubjectEvents::default(); system.subjects.len()];
+    wire_own(system, &mut events);
+    wire_described(system, &mut events);
+    wire_supervisor(system, &mut events);
+    events
+}
+
+/// The events with fixed numbers that come with a subject's kind and program.
+fn wire_own(system: &System, events: &mut [SubjectEvents]) {
+    let supervisor_event = events[SUPERVISOR].target(SUBJECT_CHANGED, target_action::NONE, 0);
+    let log_event = events[LOG].target(LOG_READY, target_action::NONE, 0);
+    for (id, subject) in system.subjects.iter().enumerate() {
+        let own = &mut events[id];
+        if id != SUPERVISOR {
+            let supervisor = Some((SUPERVISOR as u16, supervisor_event));
+            own.add_source(1, "solo5_exit", source_action::NONE, supervisor);
+        }
+        if is_native(subject) {
+            own.add_source(2, "sleep", source_action::SLEEP, None);
+            own.add_source(3, "yield", source_action::YIELD, None);
+            let timer = own.target("timer", target_action::NONE, 0);
+            own.add_source(4, "timer", source_action::NONE, Some((id as u16, timer)));
+            if id != LOG {
+                own.add_source(5, LOG_READY, source_action::NONE, Some((LOG as u16, log_event)));
+            }
+        }
+    }
+}
+
+/// The events of `[[event]]`, and those of channels that signal.
+fn wire_described(system: &System, events: &mut [SubjectEvents]) {
+    for event in &system.events {
+        let (from, to) = (&event.from.value, &event.to.value);
+        let (Some(source), Some(target)) = (system.subject_id(&from.subject), system.subject_id(&to.subject))
+        else {
+            continue;
+        };
+        let (action, vector) = match event.arrival.value {
+            Arrival::Wake => (target_action::NONE, 0),
+            Arrival::Inject(vector) => (target_action::INJECT_INTERRUPT, vector),
+            Arrival::Reset => (target_action::RESET, 0),
+        };
+        let number = events[target].target(&to.name, action, vector);
+        events[source].add_named_source(&from.name, event.action, Some((target as u16, number)));
+        if let Some(added) = events[source].sources.last_mut() {
+            added.handover = event.handover.value;
+        }
+    }
+    for channel in system.channels.iter().filter(|channel| channel.signal) {
+        let (from, to) = (&channel.writer.value, &channel.reader.value);
+        let (Some(writer), Some(reader)) = (system.subject_id(&from.subject), system.subject_id(&to.subject))
+        else {
+            continue;
+        };
+        let number = events[reader].target(&signal_name(&to.name), target_action::NONE, 0);
+        let target = Some((reader as u16, number));
+        events[writer].add_named_source(&signal_name(&from.name), source_action::NONE, target);
+    }
+}
+
+/// Restarts, the end of the system, and what the kernel raises when a subject stops.
+fn wire_supervisor(system: &System, events: &mut [SubjectEvents]) {
+    match system.on_end {
+        EndAction::PowerOff => {
+            events[SUPERVISOR].add_named_source(END, source_action::SYSTEM_POWER_OFF, None);
+        }
+        EndAction::Reset => {
+            events[SUPERVISOR].add_named_source(END, source_action::SYSTEM_RESET, None);
+        }
+        EndAction::Stay => {}
+    }
+    let changed = events[SUPERVISOR].target(SUBJECT_CHANGED, target_action::NONE, 0);
+    for (id, subject) in system.subjects.iter().enumerate().filter(|(id, _)| *id != SUPERVISOR) {
+        if subject.restart != Restart::Never {
+            let reset = events[id].target("reset", target_action::RESET, 0);
+            let name = restart_name(&subject.name.value);
+            events[SUPERVISOR].add_named_source(&name, source_action::NONE, Some((id as u16, reset)));
+        }
+        events[id].stopped =
+            events[id].add_named_source(STOPPED, source_action::NONE, Some((SUPERVISOR as u16, changed)));
+    }
+    // Without its supervisor a system neither restarts anything nor ends.
+    events[SUPERVISOR].stopped =
+        events[SUPERVISOR].add_named_source(STOPPED, source_action::SYSTEM_PANIC, None);
+}
+
+/// Whether its program sleeps on events and writes a status page.
+pub(crate) fn is_native(subject: &Subject) -> bool {
+    subject.program.as_ref().is_some_and(|program| program.native.is_some())
+}
+
+/// The supervisor's source event that restarts a subject.
+pub(crate) fn restart_name(subject: &str) -> String {
+    format!("restart_{subject}")
+}
+
+/// The event that tells the other end of a channel that there is something in it.
+pub(crate) fn signal_name(resource: &str) -> String {
+    format!("{resource}_ready")
+}
+
+/// Identifier of a subject of a kind that every system has.
+const fn native_id(kind: SubjectKind) -> usize {
+    match kind {
+        SubjectKind::Time => 0,
+        SubjectKind::Log => 1,
+        SubjectKind::Supervisor => 2,
+        SubjectKind::Unikernel => 3,
+    }
+}
+
+fn next(numbers: impl Iterator<Item = u8>, first: u8) -> u8 {
+    numbers.max().map_or(first, |last| last.saturating_add(1).max(first))
+}
+
+pub(crate) const LOG: usize = native_id(SubjectKind::Log);
+pub(crate) const SUPERVISOR: usize = native_id(SubjectKind::Supervisor);
+/// The supervisor's source event that ends the system.
+pub(crate) const END: &str = "end";
+const STOPPED: &str = "stopped";
+const SUBJECT_CHANGED: &str = "subject_changed";
+const LOG_READY: &str = "log_ready";
+/// The source events below have fixed numbers.
+const FIRST_NAMED: u8 = 8;

@@ -1,0 +1,235 @@
+//! Machine files: what hardware a system is made for.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use palisade_abi::layout::PAGE;
+
+use crate::document::{self, Fields, did_you_mean};
+use crate::plan::{self, PortWrite};
+use crate::problem::{Collector, Problem};
+use crate::rules::{machine as rules, reading};
+use crate::source::{Located, Place, Source};
+
+/// A machine as its file describes it, with the memory and CPUs of this system.
+#[derive(Debug, Clone)]
+pub struct MachineDescription {
+    /// What allocation needs.
+    pub machine: plan::Machine,
+    /// The ways to power it off, by name; the first is the default.
+    pub power_off: Vec<(String, Vec<PortWrite>)>,
+}
+
+impl MachineDescription {
+    /// Usable memory altogether.
+    #[must_use]
+    pub fn usable_size(&self) -> u64 {
+        self.machine.usable.iter().map(|(_, size)| size).sum()
+    }
+
+    /// The port writes of a power-off method.
+    #[must_use]
+    pub fn power_off_method(&self, name: &str) -> Option<&[PortWrite]> {
+        self.power_off.iter().find(|(method, _)| method == name).map(|(_, writes)| writes.as_slice())
+    }
+}
+
+/// What a system asks of its machine beyond the machine's file.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wanted {
+    pub(crate) memory: Option<u64>,
+    pub(crate) cpus: Option<u16>,
+}
+
+/// The machines that need no file.
+pub const BUILT_IN: [(&str, &str); 2] = [
+    ("qemu-q35", include_str!("../../../machines/qemu-q35.toml")),
+    ("bochs", include_str!("../../../machines/bochs.toml")),
+];
+
+/// Reads the machine that a description names: a built-in one, or a `.toml` file relative to the description's folder.
+pub(crate) fn load(
+    name: &Located<String>,
+    folder: &Path,
+    wanted: Wanted,
+    problems: &Collector,
+) -> Option<MachineDescription> {
+    let text = match BUILT_IN.iter().find(|(known, _)| *known == name.value) {
+        Some((_, text)) => (*text).to_owned(),
+        None if name.value.ends_with(".toml") => {
+            let path = folder.join(&name.value);
+            fs::read_to_string(&path)
+                .inspect_err(|error| {
+                    problems.add(
+                        Problem::error(&reading::FILE, format!("cannot read {}: {error}", path.display()))
+                            .at(&name.place, "this machine file")
+                            .help("the path is relative to the folder of the description"),
+                    );
+                })
+                .ok()?
+        }
+        None => {
+            let known = BUILT_IN.iter().map(|(known, _)| *known);
+            problems.add(
+                Problem::error(&rules::KNOWN, format!("there is no machine `{}`", name.value))
+                    .at(&name.place, "unknown machine")
+                    .help(format!(
+                        "{}; a machine of your own is a path that ends in .toml",
+                        did_you_mean(&name.value, known)
+                    )),
+            );
+            return None;
+        }
+    };
+    let stem =
+        Path::new(&name.value).file_stem().map_or_else(|| name.value.clone(), |s| s.to_string_lossy().into());
+    read(&stem, Arc::new(Source { name: name.value.clone(), text }), wanted, problems)
+}
+
+fn read(name: &str, source: Arc<Source>, wanted: Wanted, problems: &Collector) -> Option<MachineDescription> {
+    let table = document::parse(&source, problems);
+    let start = Place { source, range: 0..0 };
+    let what = format!("machine {name}");
+    let fields = Fields::new(&table, &start, &what, problems);
+    let cpus = fields.integer("cpus", 1..=u16::MAX).map_or(1, |cpus| cpus.value);
+    let cpus = wanted.cpus.unwrap_or(cpus);
+    let given_ids: Option<Vec<u32>> = fields.has("apic_ids").then(|| {
+        let ids = fields.array("apic_ids").iter();
+        ids.filter_map(|id| document::integer_of(id, "apic_ids", 0..=u32::MAX, problems))
+            .map(|id| id.value)
+            .collect()
+    });
+    let (memory, usable) = memory(&fields, wanted.memory, problems)?;
+    let reset = port_writes(&fields, "reset", problems);
+    if fields.entry("reset").is_none() {
+        fields.missing(
+            "reset",
+            "give the port writes that reset the machine: [{ port = 0xcf9, width = 1, value = 6 }]",
+        );
+    }
+    let machine = plan::Machine {
+        name: name.to_owned(),
+        memory,
+        usable,
+        cpus,
+        apic_ids: given_ids.unwrap_or_else(|| (0..u32::from(cpus)).collect()),
+        local_apic: fields
+            .integer("local_apic", 0..=u64::from(u32::MAX))
+            .map_or(LOCAL_APIC, |address| address.value),
+        debug_port: fields.integer("debug_port", 1..=u16::MAX).map(|port| port.value),
+        pm_timer_port: fields.integer("pm_timer_port", 1..=u16::MAX).map(|port| port.value),
+        reset,
+        serial_port: fields.integer("serial_port", 1..=0xfff8).map_or(COM1, |port| port.value),
+        iommu: fields.boolean("iommu").is_some_and(|iommu| iommu.value),
+    };
+    let power_off = power_off(&fields, problems);
+    fields.finish();
+    Some(MachineDescription { machine, power_off })
+}
+
+/// Installed memory and the usable ranges of it below 4 GiB.
+fn memory(fields: &Fields<'_>, wanted: Option<u64>, problems: &Collector) -> Option<(u64, Vec<(u64, u64)>)> {
+    let Some((key, node)) = fields.entry("memory") else {
+        fields.missing("memory", "add a table: [memory] with `installed = \"512 MiB\"`");
+        return None;
+    };
+    let memory = Fields::of(node, &key.place, "memory", problems)?;
+    let installed = memory.size("installed").map(|size| size.value);
+    if !memory.has("installed") {
+        memory.missing("installed", "say how much memory the machine has: installed = \"512 MiB\"");
+    }
+    let installed = wanted.or(installed);
+    let start = memory.size("start").map_or(ONE_MEBIBYTE, |size| size.value);
+    let low_limit = memory.size("low_limit").map_or(FOUR_GIBIBYTES, |size| size.value);
+    let low_beyond = memory.size("low_beyond_limit").map_or(low_limit, |size| size.value);
+    let firmware = memory.size("firmware").map_or(0, |size| size.value);
+    let explicit = memory.has("usable").then(|| explicit_ranges(memory.array("usable"), problems));
+    memory.finish();
+    let installed = installed?;
+    let low = if installed < low_limit { installed } else { low_beyond };
+    let end = low.min(FOUR_GIBIBYTES).saturating_sub(firmware) & !(PAGE - 1);
+    let usable = explicit.unwrap_or_else(|| vec![(start, end.saturating_sub(start))]);
+    let usable: Vec<_> = usable.into_iter().filter_map(|range| clip(range, low)).collect();
+    Some((installed, usable))
+}
+
+/// The part of a range that is installed, in whole pages.
+fn clip((start, size): (u64, u64), low: u64) -> Option<(u64, u64)> {
+    let end = start.saturating_add(size).min(low).min(FOUR_GIBIBYTES) & !(PAGE - 1);
+    let start = palisade_abi::layout::page_align_up(start);
+    (end > start).then(|| (start, end - start))
+}
+
+/// `usable = [{ start = "1 MiB", size = "511 MiB" }]`, sorted, overlaps refused.
+fn explicit_ranges(items: &[document::Node], problems: &Collector) -> Vec<(u64, u64)> {
+    let mut ranges: Vec<(u64, u64, &Place)> = Vec::new();
+    for item in items {
+        let Some(range) = Fields::of(item, &item.place, "usable range", problems) else { continue };
+        let values = (range.size("start"), range.size("size"));
+        range.finish();
+        match values {
+            (Some(start), Some(size)) => ranges.push((start.value, size.value, &item.place)),
+            _ => problems.add(
+                Problem::error(&reading::MISSING_KEY, "a usable range has a start and a size")
+                    .at(&item.place, "this range")
+                    .help("write { start = \"1 MiB\", size = \"511 MiB\" }"),
+            ),
+        }
+    }
+    ranges.sort_by_key(|(start, ..)| *start);
+    for pair in ranges.windows(2) {
+        if pair[0].0.saturating_add(pair[0].1) > pair[1].0 {
+            problems.add(
+                Problem::error(&rules::MEMORY_MAP, "usable ranges of memory overlap")
+                    .at(pair[1].2, "begins before the range below it ends")
+                    .help("each byte of memory belongs to one range"),
+            );
+        }
+    }
+    ranges.into_iter().map(|(start, size, _)| (start, size)).collect()
+}
+
+fn power_off(fields: &Fields<'_>, problems: &Collector) -> Vec<(String, Vec<PortWrite>)> {
+    let mut methods = Vec::new();
+    for item in fields.array("power_off") {
+        let Some(method) = Fields::of(item, &item.place, "power-off method", problems) else { continue };
+        let name = method.required_text("name", "give it a name that descriptions can choose");
+        let writes = port_writes(&method, "writes", problems);
+        method.finish();
+        methods.extend(name.map(|name| (name.value, writes)));
+    }
+    methods
+}
+
+fn port_writes(fields: &Fields<'_>, key: &'static str, problems: &Collector) -> Vec<PortWrite> {
+    let read = |item: &document::Node| {
+        let write = Fields::of(item, &item.place, "port write", problems)?;
+        let port = write.integer("port", 0..=u16::MAX);
+        let width = write.integer("width", 1..=4_u16);
+        let value = write.integer("value", 0..=u32::MAX);
+        write.finish();
+        let (Some(port), Some(width), Some(value)) = (port, width, value) else {
+            problems.add(incomplete_write(&item.place));
+            return None;
+        };
+        if width.value == 3 {
+            problems.add(incomplete_write(&width.place));
+        }
+        Some(PortWrite { port: port.value, width: width.value, value: value.value })
+    };
+    fields.array(key).iter().filter_map(read).collect()
+}
+
+fn incomplete_write(place: &Place) -> Problem {
+    Problem::error(&reading::VALUE, "this is no port write")
+        .at(place, "not complete")
+        .help("write { port = 0x604, width = 2, value = 0x2000 }; the width is 1, 2 or 4 bytes")
+}
+
+/// Where every x86 machine has its local APIC after reset.
+const LOCAL_APIC: u64 = 0xfee0_0000;
+/// The first serial port of a PC.
+const COM1: u16 = 0x3f8;
+const ONE_MEBIBYTE: u64 = 1 << 20;
+const FOUR_GIBIBYTES: u64 = 1 << 32;

@@ -1,0 +1,116 @@
+//! Rules for machines and their devices.
+
+use palisade_abi::layout::IMAGE_BASE;
+
+use super::{Check, Rule};
+use crate::document::did_you_mean;
+use crate::plan::Plan;
+use crate::problem::{Collector, Problem};
+use crate::system::System;
+
+pub(crate) static KNOWN: Rule = Rule {
+    id: "machine-known",
+    specification: "The machine is a built-in one or the path of a machine file.",
+    check: Check::Reading,
+};
+
+pub(crate) static MEMORY_MAP: Rule = Rule {
+    id: "machine-memory",
+    specification: "The machine has usable memory at 1 MiB, where images are loaded, and its ranges do not overlap.",
+    check: Check::System(check_memory_map),
+};
+
+pub(crate) static POWER_OFF: Rule = Rule {
+    id: "power-off-method",
+    specification: "The machine has a way to be powered off, and the one that the system chooses.",
+    check: Check::System(check_power_off),
+};
+
+pub(crate) static APIC_IDS: Rule = Rule {
+    id: "apic-ids",
+    specification: "Every CPU of the machine has a local APIC identifier of its own.",
+    check: Check::System(check_apic_ids),
+};
+
+pub(crate) static PORT_OWNERS: Rule = Rule {
+    id: "port-owners",
+    specification: "No I/O port belongs to two subjects, or to a subject and the kernel.",
+    check: Check::Plan(check_ports),
+};
+
+fn check_memory_map(system: &System, problems: &Collector) {
+    let Some(machine) = &system.machine else { return };
+    let usable = &machine.value.machine.usable;
+    if !usable.iter().any(|(start, size)| (*start..start + size).contains(&IMAGE_BASE)) {
+        problems.add(
+            Problem::error(
+                &MEMORY_MAP,
+                format!("{} has no usable memory at 1 MiB", machine.value.machine.name),
+            )
+            .at(&machine.place, "this machine")
+            .help("images are loaded there; give the machine more memory, or a range that holds it"),
+        );
+    }
+}
+
+fn check_power_off(system: &System, problems: &Collector) {
+    let Some(machine) = &system.machine else { return };
+    let methods = &machine.value.power_off;
+    let name = &machine.value.machine.name;
+    match &system.power_off {
+        Some(method) if machine.value.power_off_method(&method.value).is_none() => problems.add(
+            Problem::error(&POWER_OFF, format!("{name} has no power-off method `{}`", method.value))
+                .at(&method.place, "unknown method")
+                .help(did_you_mean(&method.value, methods.iter().map(|(known, _)| known.as_str()))),
+        ),
+        None if methods.is_empty() => problems.add(
+            Problem::error(&POWER_OFF, format!("{name} has no power-off method"))
+                .at(&machine.place, "this machine")
+                .help("add [[power_off]] with `name` and `writes` to the machine file"),
+        ),
+        _ => {}
+    }
+}
+
+fn check_apic_ids(system: &System, problems: &Collector) {
+    let Some(machine) = &system.machine else { return };
+    let (ids, cpus) = (&machine.value.machine.apic_ids, usize::from(machine.value.machine.cpus));
+    let mut distinct = ids.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    if distinct.len() != ids.len() || ids.len() < cpus {
+        problems.add(
+            Problem::error(
+                &APIC_IDS,
+                format!("{} has {cpus} CPUs and other APIC identifiers", machine.value.machine.name),
+            )
+            .at(&machine.place, "this machine")
+            .help("list one identifier per CPU in `apic_ids`, each once; without the key they are 0, 1, ..."),
+        );
+    }
+}
+
+fn check_ports(plan: &Plan, problems: &Collector) {
+    let kernel = [plan.machine.debug_port, plan.machine.pm_timer_port].into_iter().flatten();
+    let kernel = kernel.chain(plan.machine.reset.iter().chain(&plan.power_off).map(|write| write.port));
+    let mut owners: Vec<(u32, u32, &str)> =
+        kernel.map(|port| (u32::from(port), u32::from(port) + 1, "the kernel")).collect();
+    for subject in &plan.subjects {
+        for (first, count) in &subject.ports {
+            let (start, end) = (u32::from(*first), u32::from(*first) + u32::from(*count));
+            if let Some((_, _, owner)) = owners.iter().find(|(low, high, _)| start < *high && *low < end) {
+                problems.add(
+                    Problem::error(
+                        &PORT_OWNERS,
+                        format!(
+                            "the I/O ports {start:#x}..{end:#x} of `{}` also belong to {owner}",
+                            subject.name
+                        ),
+                    )
+                    .help("a port has one owner: change the machine file or the description"),
+                );
+            }
+            owners.push((start, end, &subject.name));
+        }
+    }
+}
