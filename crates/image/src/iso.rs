@@ -27,14 +27,14 @@ pub enum IsoError {
     )]
     Name(String),
     /// Temporary files could not be made.
-    #[error("cannot prepare the disc's files: {0}")]
+    #[error("cannot prepare the disc's files in {}: {}", std::env::temp_dir().display(), output::reason(.0))]
     Prepare(#[source] io::Error),
     /// The disc could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
 }
 
-/// Debian packages with everything that [`write`] needs.
+/// Debian packages with everything that [`write()`] needs.
 pub const PACKAGES: &str = "grub-common grub-pc-bin xorriso";
 
 /// Writes an ISO image that boots `image` under GRUB. The same image and name always give the same bytes.
@@ -65,10 +65,12 @@ fn write_with(tools: &Tools, image: &[u8], name: &str, path: &Path) -> Result<()
     if !tools.grub.join("multiboot2.mod").exists() {
         return Err(IsoError::ToolMissing { missing: "GRUB for PC BIOS".into() });
     }
-    let staging = stage(image, name).map_err(IsoError::Prepare)?;
+    let staging = tempfile::Builder::new().prefix("palisade-iso-").tempdir().map_err(IsoError::Prepare)?;
+    let (files, scratch) = (staging.path().join("files"), staging.path().join("scratch"));
+    stage(image, name, &files).and_then(|()| fs::create_dir(&scratch)).map_err(IsoError::Prepare)?;
     let write_error = |source| WriteError { path: path.into(), source };
     let mut disc = output::beside(path).map_err(write_error)?;
-    let result = run(tools, staging.path(), disc.path())?;
+    let result = run(tools, &files, &scratch, disc.path())?;
     if !result.status.success() || !is_disc(disc.as_file_mut()) {
         return Err(failure(&result, path));
     }
@@ -76,20 +78,20 @@ fn write_with(tools: &Tools, image: &[u8], name: &str, path: &Path) -> Result<()
     Ok(())
 }
 
-/// Makes a directory with the files of the disc.
-fn stage(image: &[u8], name: &str) -> io::Result<tempfile::TempDir> {
-    let staging = tempfile::Builder::new().prefix("palisade-iso-").tempdir()?;
-    let grub = staging.path().join("boot/grub");
+/// Makes the files of the disc.
+fn stage(image: &[u8], name: &str, files: &Path) -> io::Result<()> {
+    let grub = files.join("boot/grub");
     fs::create_dir_all(&grub)?;
-    fs::write(staging.path().join(format!("boot/{name}.elf")), image)?;
+    fs::write(files.join(format!("boot/{name}.elf")), image)?;
     let menu = format!("set timeout=0\nmenuentry \"{name}\" {{\n    multiboot2 /boot/{name}.elf\n}}\n");
-    fs::write(grub.join("grub.cfg"), menu)?;
-    Ok(staging)
+    fs::write(grub.join("grub.cfg"), menu)
 }
 
-fn run(tools: &Tools, files: &Path, disc: &Path) -> Result<Output, IsoError> {
+fn run(tools: &Tools, files: &Path, scratch: &Path, disc: &Path) -> Result<Output, IsoError> {
     let mut command = Command::new(&tools.mkrescue);
     command
+        // When the tool fails, it leaves its temporary files behind.
+        .env("TMPDIR", scratch)
         .env("SOURCE_DATE_EPOCH", DATE_EPOCH)
         .env("LC_ALL", "C")
         .env("TZ", "UTC")
@@ -113,9 +115,12 @@ fn run(tools: &Tools, files: &Path, disc: &Path) -> Result<Output, IsoError> {
 fn failure(result: &Output, path: &Path) -> IsoError {
     let said = String::from_utf8_lossy(&result.stderr);
     let has = |text: &str| said.contains(text);
-    if has("No space left") || has("exceeds free space") {
+    if has("exceeds free space") {
         let source = io::ErrorKind::StorageFull.into();
         return IsoError::Write(WriteError { path: path.into(), source });
+    }
+    if has("No space left") {
+        return IsoError::Prepare(io::ErrorKind::StorageFull.into());
     }
     if has("xorriso not found") {
         return IsoError::ToolMissing { missing: "xorriso".into() };

@@ -55,8 +55,8 @@ pub(crate) fn publish(file: NamedTempFile, path: &Path) -> io::Result<()> {
     file.persist(path).map(drop).map_err(|error| error.error)
 }
 
-/// What the operating system said, without the temporary file's name that the library adds.
-fn reason(error: &io::Error) -> String {
+/// What the operating system said, in the words of somebody who wants a file to be there.
+pub(crate) fn reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::StorageFull => "the disk is full".into(),
         io::ErrorKind::PermissionDenied => "permission denied".into(),
