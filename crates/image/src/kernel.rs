@@ -7,6 +7,7 @@ use palisade_abi::layout::{IMAGE_BASE, PAGE, page_align_up};
 use palisade_policy::plan::Rights;
 
 use crate::error::PackError;
+use crate::multiboot;
 
 /// The kernel as it lies in memory from [`IMAGE_BASE`] on.
 pub(crate) struct Kernel {
@@ -67,7 +68,7 @@ impl Kernel {
         if !segments.iter().any(runs) {
             return Err(refuse(format!("its entry point {entry:#x} is in no executable segment")));
         }
-        check_multiboot(&bytes)?;
+        multiboot::check(&bytes).map_err(refuse)?;
         Ok(Self { bytes, entry, segments })
     }
 
@@ -100,46 +101,17 @@ fn segment(program: &elf::ProgramHeader64<LittleEndian>) -> Result<Segment, Pack
     Ok(Segment { address, size: page_align_up(size), rights })
 }
 
-/// The Multiboot 1 header must be found by a loader, and must ask for the whole file: what follows the kernel in an image
-/// is loaded because the end addresses of the header are zero.
-fn check_multiboot(bytes: &[u8]) -> Result<(), PackError> {
-    let searched = &bytes[..bytes.len().min(MULTIBOOT_SEARCH)];
-    let words: Vec<u32> =
-        searched.chunks_exact(4).map(|w| u32::from_le_bytes([w[0], w[1], w[2], w[3]])).collect();
-    let header = words
-        .windows(8)
-        .enumerate()
-        .find(|(_, h)| h[0] == MULTIBOOT_MAGIC && h[0].wrapping_add(h[1]).wrapping_add(h[2]) == 0);
-    let Some((index, header)) = header else {
-        return Err(refuse("it has no Multiboot header in its first 8 KiB"));
-    };
-    let own_address = IMAGE_BASE + index as u64 * 4;
-    let [flags, header_address, load, load_end, bss_end] =
-        [header[1], header[3], header[4], header[5], header[6]];
-    let whole_file = u64::from(header_address) == own_address
-        && u64::from(load) == IMAGE_BASE
-        && load_end == 0
-        && bss_end == 0;
-    if flags & MULTIBOOT_ADDRESSES == 0 || !whole_file {
-        return Err(refuse("its Multiboot header does not ask for the whole file to be loaded at 1 MiB"));
-    }
-    Ok(())
-}
-
 fn refuse(why: impl Into<String>) -> PackError {
     PackError::Kernel(why.into())
 }
 
 /// Far more than any kernel needs; bounds what is allocated for a damaged file.
 const MAX_SIZE: u64 = 64 * 1024 * 1024;
-/// Multiboot 1: the header lies in the first 8 KiB of the file, of which the image's ELF header takes the first page.
-const MULTIBOOT_SEARCH: usize = 8192 - crate::elf::FILE_OFFSET;
-const MULTIBOOT_MAGIC: u32 = 0x1bad_b002;
-/// Flag 16: the header's address fields are valid.
-const MULTIBOOT_ADDRESSES: u32 = 1 << 16;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::testing::{FakeKernel, FakeSegment};
 
@@ -179,8 +151,7 @@ mod tests {
         assert!(with(|k| k.segments[2].memory_size = u64::MAX).contains("impossible size"));
         assert!(with(|k| k.entry = 0x10_3000).contains("entry point"));
         assert!(with(|k| k.machine = 3).contains("x86-64"));
-        assert!(with(|k| k.segments[0].content[8] ^= 1).contains("no Multiboot header"));
-        assert!(with(|k| k.segments[0].content[20] = 1).contains("whole file"));
+        assert!(with(|k| k.segments[0].content[8] ^= 1).contains("Multiboot 1 header"));
         assert!(
             with(|k| k.segments = vec![FakeSegment::default()]).contains("entry point"),
             "nothing to load"
@@ -192,6 +163,20 @@ mod tests {
         let file = FakeKernel::default().file();
         for length in 0..file.len() {
             assert!(Kernel::read(&file[..length]).is_err(), "{length}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_damaged_kernel_never_makes_the_builder_panic(at in 0..300_usize, bytes in any::<[u8; 8]>(), length in 1..9_usize) {
+            let mut file = FakeKernel::default().file();
+            for (to, from) in file.iter_mut().skip(at).zip(&bytes[..length]) {
+                *to = *from;
+            }
+            if let Ok(kernel) = Kernel::read(&file) {
+                prop_assert!(kernel.segments.iter().all(|s| s.address >= IMAGE_BASE));
+                prop_assert_eq!(kernel.segments.last().map(|s| s.address + s.size), Some(kernel.end()));
+            }
         }
     }
 }

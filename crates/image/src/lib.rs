@@ -20,6 +20,7 @@ mod info;
 pub mod iso;
 mod kernel;
 mod map;
+mod multiboot;
 pub mod output;
 mod pack;
 mod paging;

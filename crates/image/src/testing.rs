@@ -41,6 +41,7 @@ pub(crate) fn sample_plan() -> Plan {
         Rights::Read,
         Backing::Volatile(channel),
     ));
+    log.resources = vec![memory_resource("debuglog_hello", 5, CHANNELS, CHANNEL_SIZE, false)];
     log.target_events.push(TargetEvent {
         number: 2,
         name: "wake".into(),
@@ -64,8 +65,8 @@ pub(crate) fn sample_plan() -> Plan {
     });
     hello.on_fault = Some(1);
     hello.resources = vec![
-        memory_resource("debuglog", 5, CHANNELS, CHANNEL_SIZE),
-        memory_resource("text", 2, PROGRAM, 0x2000),
+        memory_resource("debuglog", 5, CHANNELS, CHANNEL_SIZE, true),
+        memory_resource("text", 2, PROGRAM, 0x2000, false),
         Resource { name: "solo5_exit".into(), data: ResourceData::Event(1) },
     ];
     let mut volatile = memory.ranges;
@@ -101,8 +102,8 @@ pub(crate) fn region(name: &str, address: u64, size: u64, rights: Rights, backin
     Region { name: name.into(), address, size, rights, backing }
 }
 
-fn memory_resource(name: &str, kind: u8, address: u64, size: u64) -> Resource {
-    let data = ResourceData::Memory { kind, address, size, writable: kind == 5, executable: kind == 2 };
+fn memory_resource(name: &str, kind: u8, address: u64, size: u64, writable: bool) -> Resource {
+    let data = ResourceData::Memory { kind, address, size, writable, executable: kind == 2 };
     Resource { name: name.into(), data }
 }
 
@@ -110,7 +111,7 @@ fn subject(name: &str, kind: SubjectKind, scheduling_info: u64, memory: &mut All
     let text: Arc<[u8]> = b"\xf4 what both execute".as_slice().into();
     let ram_end = PROGRAM + 0x2000 + RAM_SIZE;
     let ram = memory.take_aligned(RAM_SIZE, PROGRAM + 0x2000, &format!("{name}: ram"));
-    let timed_event = memory.take(0x1000, &format!("{name}: timed event"), false);
+    let timed_event = memory.take(0x1000, &format!("{name}: timed event"), true);
     Subject {
         name: name.into(),
         kind,
@@ -189,7 +190,7 @@ impl Allocator {
     fn take_aligned(&mut self, size: u64, guest: u64, owner: &str) -> u64 {
         let offset = guest % (2 * MIB);
         self.next = (self.next - size - offset) / (2 * MIB) * (2 * MIB) + offset;
-        self.ranges.push(VolatileRange { start: self.next, size, owner: owner.into(), clear: false });
+        self.ranges.push(VolatileRange { start: self.next, size, owner: owner.into(), clear: true });
         self.next
     }
 }
@@ -211,18 +212,8 @@ pub(crate) struct FakeSegment {
 
 impl Default for FakeKernel {
     fn default() -> Self {
-        let flags = 0x1_0003_u32;
-        let words = [
-            0x1bad_b002,
-            flags,
-            0_u32.wrapping_sub(0x1bad_b002 + flags),
-            0x10_0000,
-            0x10_0000,
-            0,
-            0,
-            0x10_0020,
-        ];
-        let mut text: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
+        let mut text = boot_headers();
+        let entry = 0x10_0000 + text.len() as u64;
         text.push(0xf4);
         let segment = |address, content: &[u8], memory_size, flags| FakeSegment {
             address,
@@ -232,7 +223,7 @@ impl Default for FakeKernel {
         };
         Self {
             machine: 62,
-            entry: 0x10_0020,
+            entry,
             segments: vec![
                 segment(0x10_0000, &text, text.len() as u64, 5),
                 segment(0x10_2000, b"read", 4, 4),
@@ -240,6 +231,21 @@ impl Default for FakeKernel {
             ],
         }
     }
+}
+
+/// Multiboot headers that ask for the whole file: 32 bytes of version 1, then version 2 with an address tag and an end tag.
+pub(crate) fn boot_headers() -> Vec<u8> {
+    let (magic1, flags) = (0x1bad_b002_u32, 0x1_0003_u32);
+    let sum1 = 0_u32.wrapping_sub(magic1 + flags);
+    let (magic2, length) = (0xe852_50d6_u32, 48_u32);
+    let sum2 = 0_u32.wrapping_sub(magic2).wrapping_sub(length);
+    let words: [&[u32]; 4] = [
+        &[magic1, flags, sum1, 0x10_0000, 0x10_0000, 0, 0, 0x10_0050],
+        &[magic2, 0, length, sum2],
+        &[2, 24, 0x10_0020, 0x10_0000, 0, 0],
+        &[0, 8],
+    ];
+    words.concat().iter().flat_map(|w| w.to_le_bytes()).collect()
 }
 
 impl FakeKernel {

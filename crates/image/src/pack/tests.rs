@@ -14,6 +14,7 @@ use super::*;
 use crate::paging::tests::translate;
 use crate::paging::{Caching, Format};
 use crate::testing::{CHANNEL_SIZE, FakeKernel, MIB, RAM_SIZE, region, sample_plan};
+use crate::verify::{Expected, verify};
 
 /// A packed sample with its memory as it is after loading, aligned for reading in place.
 struct Packed {
@@ -84,6 +85,15 @@ fn the_packed_plan_says_what_the_allocated_one_says() {
     assert_eq!((hello.rip, hello.rsp, hello.rdi), (PROGRAM, PROGRAM + 0x2000 + RAM_SIZE - 8, BOOT_INFO));
     assert_eq!(hello.timed_event, plan.subjects[1].regions[5].backing.volatile());
     assert_eq!(hello.guest_root, GUEST_TABLES);
+}
+
+#[test]
+fn the_independent_verifier_finds_nothing_wrong() {
+    let kernel = FakeKernel::default().file();
+    let image = pack(&sample_plan(), &kernel).unwrap();
+    let verdict = verify(&image.bytes, &Expected { kernel: Some(&kernel) });
+    assert!(verdict.is_good(), "{:#?}", verdict.findings);
+    assert_eq!(verdict.facts.kernel_sha256, Some(image.kernel_sha256));
 }
 
 #[test]
