@@ -17,7 +17,7 @@ mod vectors;
 pub(crate) use descriptors::install as install_descriptors;
 pub(crate) use entry::entry;
 pub(crate) use global::Global;
-pub use instructions::{cycles, disable_interrupts, enable_interrupts};
+pub use instructions::{cycles, disable_interrupts, enable_interrupts, read_port, write_port};
 pub(crate) use instructions::{fault_address, halt_forever, hypercall, pause};
 pub(crate) use memory::{Extent, boot_info, heap, scheduling_info};
 pub use memory::{shared_memory, subject_info};

@@ -29,6 +29,7 @@ pub mod interrupt;
 mod macros;
 pub mod net;
 mod panic;
+pub mod port;
 mod program;
 pub mod sleep;
 pub mod status;

@@ -37,6 +37,21 @@ pub fn disable_interrupts() {
     unsafe { asm!("cli", options(nostack)) }
 }
 
+/// Reads a byte from an I/O port.
+#[must_use]
+pub fn read_port(port: u16) -> u8 {
+    let value;
+    // SAFETY: the ports that policies give away belong to devices without access to memory; any other stops the subject.
+    unsafe { asm!("in al, dx", in("dx") port, out("al") value, options(nomem, nostack, preserves_flags)) }
+    value
+}
+
+/// Writes a byte to an I/O port.
+pub fn write_port(port: u16, value: u8) {
+    // SAFETY: as above.
+    unsafe { asm!("out dx, al", in("dx") port, in("al") value, options(nomem, nostack, preserves_flags)) }
+}
+
 /// Gives the CPU away until an event or the next minor frame.
 pub(crate) fn pause() {
     core::hint::spin_loop();
