@@ -26,8 +26,13 @@ pub(crate) struct Registers {
     pub(crate) mxcsr: u64,
     /// The XCR0 it has set; 0 until it first runs.
     pub(crate) xcr0: u64,
-    pub(crate) xmm: [[u64; 2]; 16],
+    pub(crate) xmm: [Xmm; 16],
 }
+
+/// An XMM register. The alignment is what `movaps` demands.
+#[repr(C, align(16))]
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Xmm([u64; 2]);
 
 /// Why a subject stopped running.
 #[derive(Debug, Clone, Copy)]
