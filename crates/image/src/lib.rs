@@ -1,6 +1,6 @@
 //! From an allocated plan to a bootable image, and an independent reader of the finished image.
 //!
-//! [`pack`] lays out everything that has content (the kernel, the plan as the kernel reads it, programs, page tables,
+//! [`pack()`] lays out everything that has content (the kernel, the plan as the kernel reads it, programs, page tables,
 //! bitmaps, configuration) from 1 MiB upwards and makes one ELF file of it. It decides nothing: rights, addresses of
 //! volatile memory and the schedule come from the policy. The same plan and kernel always give the same bytes.
 //!
