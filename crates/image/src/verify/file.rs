@@ -159,14 +159,15 @@ fn one_segment<'a>(file: &'a [u8], segment: &Segment, findings: &mut Findings) -
             segment.file_size, segment.size
         )
     });
-    let content = file.get(SEGMENT_OFFSET as usize..).unwrap_or(&[]);
-    findings.require(content.len() as u64 == segment.file_size, &ONE_SEGMENT, || {
+    let rest = file.get(SEGMENT_OFFSET as usize..).unwrap_or(&[]);
+    findings.require(rest.len() as u64 == segment.file_size, &ONE_SEGMENT, || {
         format!(
             "the segment has {:#x} bytes, but {:#x} follow its start in the file",
             segment.file_size,
-            content.len()
+            rest.len()
         )
     });
+    let content = part(rest, 0, segment.file_size).unwrap_or(rest);
     findings.require(segment.flags == 7, &ONE_SEGMENT, || {
         format!("the segment's rights are {:#x}: loaders expect read, write and execute", segment.flags)
     });

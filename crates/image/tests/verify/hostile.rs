@@ -1,0 +1,79 @@
+//! Arbitrary bytes: the verifier ends, and does not panic.
+
+use palisade_image::verify::{Expected, verify};
+use proptest::prelude::*;
+
+use crate::damage::Damage;
+use crate::system;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn random_bytes_are_judged(file in prop::collection::vec(any::<u8>(), 0..8192)) {
+        let expected = Expected { kernel: Some(&file) };
+        prop_assert!(!verify(&file, &expected).is_good());
+    }
+
+    /// The damage is spread over the file, also where tables, bitmaps and subject infos are.
+    #[test]
+    fn scattered_damage_is_judged(
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..64),
+    ) {
+        let mut file = system::image().to_vec();
+        for (place, value) in damage {
+            let length = file.len();
+            file[place.index(length)] = value;
+        }
+        let _ = verify(&file, &Expected { kernel: Some(system::kernel()) });
+    }
+
+    /// Entries that look like entries: present, with random rights, leading to places near the tables.
+    #[test]
+    fn tables_that_lead_anywhere_are_judged(
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u16>(), any::<u8>()), 1..256),
+    ) {
+        let mut damaged = Damage::new();
+        let tables = damaged.read_subject(0).npt_root;
+        let length = damaged.at(tables).len() / 8;
+        for (place, page, bits) in damage {
+            let entry = (0x10_0000 + (u64::from(page % 1024) << 12)) | 0x27 | u64::from(bits);
+            let at = place.index(length) * 8;
+            damaged.at(tables)[at..at + 8].copy_from_slice(&entry.to_le_bytes());
+        }
+        let _ = verify(&damaged.file, &Expected::default());
+    }
+
+    #[test]
+    fn a_damaged_plan_with_a_right_checksum_is_judged(
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+    ) {
+        let mut damaged = Damage::new();
+        let plan = damaged.plan_address();
+        let size = damaged.read_header().total_size as usize;
+        for (place, value) in damage {
+            // The tables' places and the size stay: without them nothing else would be looked at.
+            let at = 400 + place.index(size - 400);
+            damaged.at(plan)[at] = value;
+        }
+        damaged.header(|_| {});
+        let _ = verify(&damaged.file, &Expected::default());
+    }
+
+    #[test]
+    fn a_truncated_image_is_refused(length in any::<prop::sample::Index>()) {
+        let file = system::image();
+        let cut = &file[..length.index(file.len())];
+        prop_assert!(!verify(cut, &Expected::default()).is_good());
+    }
+}
+
+#[test]
+fn tables_that_refer_to_themselves_end() {
+    let mut damaged = Damage::new();
+    let root = damaged.read_subject(0).npt_root;
+    for entry in damaged.at(root)[..4096].chunks_exact_mut(8) {
+        entry.copy_from_slice(&(root | 0x27).to_le_bytes());
+    }
+    assert!(!verify(&damaged.file, &Expected::default()).is_good());
+}

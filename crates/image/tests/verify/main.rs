@@ -1,0 +1,44 @@
+//! The verifier against good, damaged and arbitrary images.
+
+mod damage;
+mod hostile;
+mod mutations;
+mod system;
+
+use palisade_image::verify::{Expected, RULES, verify};
+
+#[test]
+fn a_packed_image_satisfies_every_rule() {
+    let verdict = verify(system::image(), &Expected { kernel: Some(system::kernel()) });
+    assert!(verdict.is_good(), "{:#?}", verdict.findings);
+}
+
+#[test]
+fn the_facts_describe_the_image() {
+    let facts = verify(system::image(), &Expected::default()).facts;
+    assert_eq!(facts.system, "sample");
+    assert_eq!(facts.subjects, ["time", "log", "supervisor", "hello"]);
+    let ram_pages = system::RAM_SIZE / 4096 * 4;
+    assert!(facts.subject_pages > ram_pages && facts.subject_pages < ram_pages + 500);
+    assert!(facts.shared_pages > 64 && facts.table_pages > 20);
+    assert_eq!(facts.kernel_sha256, Some(system::packed().kernel_sha256));
+}
+
+#[test]
+fn another_kernel_passes_only_where_none_is_expected() {
+    let mut kernel = system::kernel().to_vec();
+    let last = kernel.len() - 1;
+    kernel[last] ^= 1;
+    let image = palisade_image::pack(&system::plan(), &kernel).expect("the plan can be packed").bytes;
+    assert!(verify(&image, &Expected::default()).is_good());
+    let findings = verify(&image, &Expected { kernel: Some(system::kernel()) }).findings;
+    assert_eq!(findings.iter().map(|f| f.rule.id).collect::<Vec<_>>(), ["kernel-bytes-known"]);
+}
+
+#[test]
+fn every_rule_is_broken_by_some_damage() {
+    let broken = mutations::all();
+    for rule in RULES {
+        assert!(broken.iter().any(|m| m.rule == rule.id), "no damage breaks {}", rule.id);
+    }
+}

@@ -1,0 +1,65 @@
+//! Every way in which the tests damage an image, and the rules that find it.
+
+mod file;
+mod kernel;
+mod machine;
+mod subjects;
+mod tables;
+
+use std::collections::BTreeSet;
+
+use palisade_image::verify::{Expected, verify};
+
+use crate::damage::Damage;
+use crate::system;
+
+/// A way to damage an image.
+pub(crate) struct Mutation {
+    pub(crate) name: &'static str,
+    /// The rule that is there to find it.
+    pub(crate) rule: &'static str,
+    /// The other rules that it breaks too.
+    pub(crate) also: &'static [&'static str],
+    pub(crate) damage: fn(&mut Damage),
+}
+
+/// A mutation as one line of a table.
+const fn breaks(
+    rule: &'static str,
+    also: &'static [&'static str],
+    name: &'static str,
+    damage: fn(&mut Damage),
+) -> Mutation {
+    Mutation { name, rule, also, damage }
+}
+
+/// All of them.
+pub(crate) fn all() -> Vec<&'static Mutation> {
+    [file::MUTATIONS, tables::MUTATIONS, kernel::MUTATIONS, machine::MUTATIONS, subjects::MUTATIONS]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+#[test]
+fn all_damage_is_found_by_exactly_the_rules_it_breaks() {
+    let mut wrong = Vec::new();
+    for mutation in all() {
+        let mut damaged = Damage::new();
+        (mutation.damage)(&mut damaged);
+        assert_ne!(damaged.file, system::image(), "{}: nothing is damaged", mutation.name);
+        let findings = verify(&damaged.file, &Expected { kernel: Some(system::kernel()) }).findings;
+        let found: BTreeSet<&str> = findings.iter().map(|f| f.rule.id).collect();
+        let expected: BTreeSet<&str> = mutation.also.iter().copied().chain([mutation.rule]).collect();
+        if found != expected {
+            wrong.push(format!("{}: expected {expected:?}, found {findings:#?}", mutation.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn names_are_unique() {
+    let names: BTreeSet<&str> = all().iter().map(|m| m.name).collect();
+    assert_eq!(names.len(), all().len());
+}
