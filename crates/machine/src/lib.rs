@@ -20,4 +20,4 @@ pub use error::{Error, INSTALL};
 pub use interrupt::{Interrupts, Signal};
 pub use lines::Lines;
 pub use machine::{Accelerator, Image, Machine, OnReset};
-pub use run::{Crash, End, Report, Stream, run};
+pub use run::{Crash, End, Next, Output, Report, Stream, run};

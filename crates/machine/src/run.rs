@@ -25,6 +25,18 @@ pub enum Stream {
     Console,
 }
 
+/// What whoever takes the output wants next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Go on.
+    Continue,
+    /// End the machine, but not before this time: something may still come.
+    EndAfter(Duration),
+}
+
+/// Takes the output in the pieces in which it arrives.
+pub type Output<'a> = dyn FnMut(Stream, &[u8]) -> io::Result<Next> + 'a;
+
 /// What is known of a run after its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -48,8 +60,10 @@ pub enum End {
     ExitDevice(u8),
     /// The time given was used up.
     TimeRanOut,
-    /// The run was asked to stop.
+    /// The run was asked to stop by a signal.
     Interrupted(Signal),
+    /// Whoever takes the output had enough.
+    Stopped,
     /// The emulator failed.
     Crash(Crash),
 }
@@ -63,7 +77,7 @@ pub struct Crash {
     pub said: String,
 }
 
-/// Runs `machine` to its end. What the guest writes goes to `output` in the pieces in which it arrives.
+/// Runs `machine` to its end. What the guest writes goes to `output`.
 ///
 /// When this returns, whatever the result, the emulator is gone.
 ///
@@ -73,7 +87,7 @@ pub fn run(
     emulator: &Emulator,
     machine: &Machine<'_>,
     interrupts: &Interrupts,
-    output: &mut dyn FnMut(Stream, &[u8]) -> io::Result<()>,
+    output: &mut Output<'_>,
 ) -> Result<Report, Error> {
     let (mut run, child) = start(emulator, machine).map_err(Error::Start)?;
     run.watch(child, machine.limit, interrupts, output)
@@ -86,6 +100,7 @@ struct Run {
     control: Lines,
     said: Vec<u8>,
     announced: Option<End>,
+    stop_at: Option<Instant>,
     resets: u32,
 }
 
@@ -126,8 +141,15 @@ fn start(emulator: &Emulator, machine: &Machine<'_>) -> io::Result<(Run, Child)>
         Source { kind: Kind::Control, file: control.into() },
     ];
     sources.extend(said);
-    let run =
-        Run { started, sources, control: Lines::default(), said: Vec::new(), announced: None, resets: 0 };
+    let run = Run {
+        started,
+        sources,
+        control: Lines::default(),
+        said: Vec::new(),
+        announced: None,
+        stop_at: None,
+        resets: 0,
+    };
     Ok((run, child))
 }
 
@@ -137,7 +159,7 @@ impl Run {
         mut child: Child,
         limit: Option<Duration>,
         interrupts: &Interrupts,
-        output: &mut dyn FnMut(Stream, &[u8]) -> io::Result<()>,
+        output: &mut Output<'_>,
     ) -> Result<Report, Error> {
         let ended = child.end_signal().map_err(Error::Start)?;
         let deadline = limit.and_then(|limit| self.started.checked_add(limit));
@@ -145,10 +167,15 @@ impl Run {
             if let Some(signal) = interrupts.received() {
                 break Some(End::Interrupted(signal));
             }
-            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            let now = Instant::now();
+            if self.stop_at.is_some_and(|time| time <= now) {
+                break Some(End::Stopped);
+            }
+            if deadline.is_some_and(|time| time <= now) {
                 break Some(End::TimeRanOut);
             }
-            let (ready, others) = self.wait(deadline, &[ended.as_fd(), interrupts.wake()])?;
+            let next = [deadline, self.stop_at].into_iter().flatten().min();
+            let (ready, others) = self.wait(next, &[ended.as_fd(), interrupts.wake()])?;
             self.take(&ready, output)?;
             if others.first() == Some(&true) {
                 break None;
@@ -184,11 +211,7 @@ impl Run {
     }
 
     /// Reads once from each source that is ready, and forgets those that have ended.
-    fn take(
-        &mut self,
-        ready: &[bool],
-        output: &mut dyn FnMut(Stream, &[u8]) -> io::Result<()>,
-    ) -> Result<(), Error> {
+    fn take(&mut self, ready: &[bool], output: &mut Output<'_>) -> Result<(), Error> {
         let mut buffer = vec![0; 64 * 1024];
         let mut open = Vec::new();
         for (mut source, ready) in mem::take(&mut self.sources).into_iter().zip(ready) {
@@ -212,10 +235,7 @@ impl Run {
 
     /// What is still in the pipes after the end. A process that escaped the emulator's group could keep them open: it is
     /// not waited for longer than a moment.
-    fn take_the_rest(
-        &mut self,
-        output: &mut dyn FnMut(Stream, &[u8]) -> io::Result<()>,
-    ) -> Result<(), Error> {
+    fn take_the_rest(&mut self, output: &mut Output<'_>) -> Result<(), Error> {
         let deadline = Instant::now() + MOMENT;
         while !self.sources.is_empty() && Instant::now() < deadline {
             let (ready, _) = self.wait(Some(deadline), &[])?;
@@ -224,14 +244,14 @@ impl Run {
         Ok(())
     }
 
-    fn heard(
-        &mut self,
-        kind: Kind,
-        bytes: &[u8],
-        output: &mut dyn FnMut(Stream, &[u8]) -> io::Result<()>,
-    ) -> Result<(), Error> {
+    fn heard(&mut self, kind: Kind, bytes: &[u8], output: &mut Output<'_>) -> Result<(), Error> {
         match kind {
-            Kind::Output(stream) => return output(stream, bytes).map_err(Error::Output),
+            Kind::Output(stream) => match output(stream, bytes).map_err(Error::Output)? {
+                Next::Continue => {}
+                Next::EndAfter(time) => {
+                    self.stop_at.get_or_insert(Instant::now() + time);
+                }
+            },
             Kind::Said => {
                 self.said.extend_from_slice(bytes);
                 let surplus = self.said.len().saturating_sub(SAID_KEPT);

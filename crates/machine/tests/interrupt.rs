@@ -2,7 +2,7 @@
 
 mod common;
 
-use palisade_machine::{End, Signal, run};
+use palisade_machine::{End, Next, Signal, run};
 
 use common::{assert_all_gone, interrupts, machine, stand_in};
 
@@ -12,7 +12,7 @@ fn an_interrupt_ends_the_emulator_at_once() {
     let mut seen = Vec::new();
     let report = run(&stand_in("never-ends"), &machine(b"image"), &interrupts, &mut |_, bytes| {
         seen.extend_from_slice(bytes);
-        signal_hook::low_level::raise(Signal::HangUp.number())
+        signal_hook::low_level::raise(Signal::HangUp.number()).map(|()| Next::Continue)
     });
     assert_eq!(report.expect("the run is watched").end, End::Interrupted(Signal::HangUp));
     assert_all_gone(&seen, 2);

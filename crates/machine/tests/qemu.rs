@@ -5,7 +5,7 @@ mod common;
 use std::io;
 use std::time::Duration;
 
-use palisade_machine::{Emulator, End, Error, Machine, OnReset, run};
+use palisade_machine::{Emulator, End, Error, Machine, Next, OnReset, run};
 
 use common::{interrupts, machine, run_machine};
 
@@ -34,7 +34,7 @@ fn a_reset_boots_again_where_that_is_wanted() {
     let mut boots = 0;
     let result = run(&qemu(), &machine, &interrupts(), &mut |_, bytes| {
         boots += bytes.len();
-        if boots < 3 { Ok(()) } else { Err(io::Error::other("enough")) }
+        if boots < 3 { Ok(Next::Continue) } else { Err(io::Error::other("enough")) }
     });
     assert!(matches!(result, Err(Error::Output(_))), "{result:?}");
 }

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use palisade_machine::{Emulator, End, Error, Machine, Report, run};
+use palisade_machine::{Emulator, End, Error, Machine, Next, Report, run};
 
-use common::{Output, assert_all_gone, interrupts, machine, run_machine, script, stand_in};
+use common::{Written, assert_all_gone, interrupts, machine, run_machine, script, stand_in};
 
 #[test]
 fn a_guest_that_powers_off_ends_the_run() {
@@ -87,6 +87,19 @@ fn output_that_cannot_be_passed_on_ends_the_emulator() {
 }
 
 #[test]
+fn whoever_takes_the_output_can_end_the_run_and_still_gets_the_rest() {
+    let mut seen = Vec::new();
+    let report = run(&stand_in("never-ends"), &machine(b"image"), &interrupts(), &mut |_, bytes| {
+        seen.extend_from_slice(bytes);
+        Ok(Next::EndAfter(Duration::from_millis(300)))
+    });
+    let report = report.expect("the run is watched");
+    assert_eq!(report.end, End::Stopped);
+    assert!(report.duration >= Duration::from_millis(300));
+    assert_all_gone(&seen, 2);
+}
+
+#[test]
 fn a_missing_emulator_says_how_to_install_it() {
     let error = Emulator::find(Some(Path::new("/nonexistent/qemu"))).expect_err("it does not exist");
     assert!(matches!(error, Error::Missing(_)));
@@ -112,6 +125,6 @@ fn kvm_without_nested_svm_is_refused() {
     assert!(matches!(stand_in("fails").require_nested_svm(), Err(Error::NoNestedSvm(_))));
 }
 
-fn run_stand_in(name: &str) -> (Report, Output) {
+fn run_stand_in(name: &str) -> (Report, Written) {
     run_machine(&stand_in(name), &machine(b"image"))
 }

@@ -9,25 +9,25 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use palisade_machine::{
-    Accelerator, Emulator, Image, Interrupts, Lines, Machine, OnReset, Report, Stream, run,
+    Accelerator, Emulator, Image, Interrupts, Lines, Machine, Next, OnReset, Report, Stream, run,
 };
 
 /// What a run gave.
 #[derive(Default)]
-pub struct Output {
+pub struct Written {
     pub serial: Vec<u8>,
     pub console: Vec<u8>,
 }
 
 /// Runs a machine and collects what it writes.
-pub fn run_machine(emulator: &Emulator, machine: &Machine<'_>) -> (Report, Output) {
-    let mut output = Output::default();
+pub fn run_machine(emulator: &Emulator, machine: &Machine<'_>) -> (Report, Written) {
+    let mut output = Written::default();
     let report = run(emulator, machine, &interrupts(), &mut |stream, bytes| {
         match stream {
             Stream::Serial => output.serial.extend_from_slice(bytes),
             Stream::Console => output.console.extend_from_slice(bytes),
         }
-        Ok(())
+        Ok(Next::Continue)
     });
     (report.expect("the emulator starts"), output)
 }
