@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{SigId, flag, low_level};
 
-/// Catches the requests to stop from its making to its end. They then end a [`crate::run`] in good order in place of
+/// Catches the requests to stop from its making to its end. They then end a [`crate::run()`] in good order in place of
 /// killing the process on the spot.
 #[derive(Debug)]
 pub struct Interrupts {

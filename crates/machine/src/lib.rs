@@ -1,6 +1,6 @@
 //! Runs a finished image in an emulator, hands over what the guest prints while it prints it, and leaves nothing behind.
 //!
-//! [`Emulator::find`] looks for QEMU, [`Machine`] says what to run, [`run`] runs it to its [`End`]. Whatever happens to
+//! [`Emulator::find`] looks for QEMU, [`Machine`] says what to run, [`run()`] runs it to its [`End`]. Whatever happens to
 //! the process that calls it, a kill included, no emulator stays and no file is left: the image reaches the emulator
 //! through memory, and the emulator dies with the thread that started it.
 

@@ -1,0 +1,282 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::exit::Exit;
+
+/// Builds machine images in which every part runs walled off from every other, checks them and boots them.
+#[derive(Debug, Parser)]
+// The last of several values counts, so that a script can add to a line that it was given.
+#[command(name = "palisade", version, max_term_width = 100, args_override_self = true)]
+#[command(after_help = GENERAL_EXAMPLE)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+    /// How to speak.
+    #[command(flatten)]
+    pub(crate) speech: Speech,
+}
+
+/// How the command speaks.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Speech {
+    /// Say nothing but the log, the result asked for, and errors
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Say more: the kernel's messages, figures, steps
+    #[arg(long, short, global = true)]
+    pub(crate) verbose: bool,
+    /// When to use colours; NO_COLOR is respected
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", value_enum)]
+    pub(crate) color: ColorChoice,
+    /// Give everything as JSON, one object a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Build an image, boot it in an emulator, show its log
+    #[command(after_help = BOOT_EXAMPLE, after_long_help = boot_long_help())]
+    Boot(Boot),
+    /// Check a description against every rule, and build nothing
+    #[command(after_help = CHECK_EXAMPLE)]
+    Check(Check),
+    /// Build the image: NAME.elf, NAME.iso and NAME.map.txt
+    #[command(after_help = BUILD_EXAMPLE)]
+    Build(Build),
+    /// Prove the isolation of a finished image from its bytes alone
+    #[command(after_help = VERIFY_EXAMPLE)]
+    Verify(Verify),
+    /// Show what a unikernel is made for and what it needs
+    #[command(after_help = INSPECT_EXAMPLE)]
+    Inspect(Inspect),
+    /// List the rules of `check` and `verify`
+    #[command(after_help = RULES_EXAMPLE)]
+    Rules,
+    /// Write the completions for a shell to standard output
+    #[command(after_help = COMPLETIONS_EXAMPLE)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Arguments of `boot`.
+#[derive(Debug, Args)]
+pub(crate) struct Boot {
+    /// What to boot.
+    #[command(flatten)]
+    pub(crate) system: SystemSource,
+    /// CPUs of the emulated machine [default: as many as the machine's description says]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=16))]
+    pub(crate) smp: Option<u16>,
+    /// Memory of the machine, such as "1 GiB" [default: as much as the machine's description says]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
+    /// The emulator [default: qemu-system-x86_64 in PATH]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) emulator: Option<PathBuf>,
+    /// Who executes the guest's instructions
+    #[arg(long, value_name = "WHO", default_value = "software", value_enum)]
+    pub(crate) accelerator: Accelerator,
+    /// Let the machine boot again where the guest resets it, in place of ending
+    #[arg(long)]
+    pub(crate) reboot: bool,
+    /// End the machine after this many seconds
+    #[arg(long = "for", value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) limit: Option<Duration>,
+    /// Also write serial.out, kernel.out, one log per subject and result.json into this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// What a system is made from.
+#[derive(Debug, Args)]
+pub(crate) struct SystemSource {
+    /// The description of the system (TOML)
+    #[arg(value_name = "DESCRIPTION", required_unless_present = "unikernel", conflicts_with = "unikernel")]
+    pub(crate) description: Option<PathBuf>,
+    /// Take a unikernel in place of a description: a file for Solo5's target muen, or `hello`
+    #[arg(long, value_name = "PATH")]
+    pub(crate) unikernel: Option<PathBuf>,
+    /// Command line of that unikernel
+    #[arg(long, value_name = "ARGUMENTS", requires = "unikernel", conflicts_with = "description")]
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) bootparams: Option<String>,
+    /// Override a value of the description, such as hello.ram="64 MiB"; can be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+/// Who executes the guest's instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Accelerator {
+    /// The emulator's software CPU.
+    Software,
+    /// KVM, where it gives its guests SVM with nested paging.
+    Kvm,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// What to check.
+    #[command(flatten)]
+    pub(crate) system: SystemSource,
+}
+
+/// Arguments of `build`.
+#[derive(Debug, Args)]
+pub(crate) struct Build {
+    /// What to build.
+    #[command(flatten)]
+    pub(crate) system: SystemSource,
+    /// The directory for the results; it is made if need be
+    #[arg(long, short, value_name = "DIR", default_value = ".")]
+    pub(crate) output: PathBuf,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The image: NAME.elf
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: PathBuf,
+}
+
+/// Arguments of `inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// The unikernel
+    #[arg(value_name = "UNIKERNEL")]
+    pub(crate) unikernel: PathBuf,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().map_err(|_| "not a number of seconds, such as 30 or 1.5")?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("must be more than 0 seconds".into()),
+    }
+}
+
+fn boot_long_help() -> String {
+    format!("{BOOT_EXAMPLE}\n\n{}", Exit::TABLE)
+}
+
+const GENERAL_EXAMPLE: &str = "\
+Example:
+  palisade boot --unikernel hello --bootparams 'Hi!'";
+const BOOT_EXAMPLE: &str = "\
+Examples:
+  palisade boot systems/hello.toml
+  palisade boot --unikernel hello --bootparams 'Hi!' --for 30
+  palisade boot systems/hello.toml --set hello.bootparams='Good day' --output out/";
+const CHECK_EXAMPLE: &str = "\
+Example:
+  palisade check systems/hello.toml";
+const BUILD_EXAMPLE: &str = "\
+Example:
+  palisade build systems/hello.toml --output out/";
+const VERIFY_EXAMPLE: &str = "\
+Example:
+  palisade build systems/hello.toml --output out/
+  palisade verify out/hello.elf";
+const INSPECT_EXAMPLE: &str = "\
+Examples:
+  palisade inspect hello
+  palisade inspect hello --json";
+const RULES_EXAMPLE: &str = "\
+Example:
+  palisade rules";
+const COMPLETIONS_EXAMPLE: &str = "\
+Example:
+  palisade completions bash > ~/.local/share/bash-completion/completions/palisade";
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_example_of_the_help_is_a_valid_command_line() {
+        let examples = [
+            GENERAL_EXAMPLE,
+            BOOT_EXAMPLE,
+            CHECK_EXAMPLE,
+            BUILD_EXAMPLE,
+            VERIFY_EXAMPLE,
+            INSPECT_EXAMPLE,
+            RULES_EXAMPLE,
+            COMPLETIONS_EXAMPLE,
+        ];
+        for line in examples.iter().flat_map(|text| text.lines().skip(1)) {
+            let command = line.split('>').next().unwrap_or_default();
+            let words = words(command);
+            assert!(Cli::try_parse_from(&words).is_ok(), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn a_description_and_a_unikernel_exclude_each_other() {
+        for line in [
+            "palisade boot",
+            "palisade boot a.toml --unikernel b.muen",
+            "palisade boot a.toml --bootparams x",
+            "palisade boot a.toml --for 0",
+            "palisade boot a.toml --for -1",
+            "palisade boot a.toml --for soon",
+            "palisade boot a.toml --smp 0",
+            "palisade --quiet --verbose rules",
+        ] {
+            assert!(Cli::try_parse_from(words(line)).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn command_lines_of_unikernels_may_begin_with_a_hyphen() {
+        let words = ["palisade", "boot", "--unikernel", "x", "--bootparams", "--ipv4=10.0.0.2/24"];
+        let Verb::Boot(boot) = Cli::try_parse_from(words).expect("valid").verb else {
+            panic!("boot was asked")
+        };
+        assert_eq!(boot.system.bootparams.as_deref(), Some("--ipv4=10.0.0.2/24"));
+    }
+
+    /// Splits at spaces outside of single quotes, as a shell does.
+    fn words(command: &str) -> Vec<String> {
+        let mut words = vec![String::new()];
+        let mut quoted = false;
+        for character in command.trim().chars() {
+            match character {
+                '\'' => quoted = !quoted,
+                ' ' if !quoted => words.push(String::new()),
+                c => words.last_mut().expect("there is one").push(c),
+            }
+        }
+        words
+    }
+}

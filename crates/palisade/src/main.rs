@@ -1,0 +1,7 @@
+//! The command `palisade`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    palisade::run(std::env::args_os()).into()
+}

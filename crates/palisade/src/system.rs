@@ -1,0 +1,90 @@
+//! From what the command line names to a plan, and from a plan to an image that the verifier has passed.
+
+use palisade_image::verify::{Expected, verify};
+use palisade_image::{Image, pack};
+use palisade_policy::{Options, Planned, parse_size};
+
+use crate::cli::SystemSource;
+use crate::embedded::{self, Embedded};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::terminal::Terminal;
+use crate::verb;
+
+/// What the machine is to have beyond its description.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct MachineSize<'a> {
+    /// Memory, as the command line gives it.
+    pub(crate) memory: Option<&'a str>,
+    /// CPUs.
+    pub(crate) cpus: Option<u16>,
+}
+
+/// Reads, checks and allocates a system. Warnings are shown.
+pub(crate) fn plan(
+    source: &SystemSource,
+    machine: MachineSize<'_>,
+    terminal: &Terminal,
+) -> Result<Planned, Failure> {
+    let options = Options {
+        overrides: source.set.iter().map(|text| key_and_value(text)).collect::<Result<_, _>>()?,
+        memory: machine.memory.map(memory).transpose()?,
+        cpus: machine.cpus,
+        ..Options::default()
+    };
+    let planned = match (&source.description, &source.unikernel) {
+        (Some(description), _) => palisade_policy::load(description, &options, &Embedded),
+        (None, Some(unikernel)) => {
+            let arguments = source.bootparams.as_deref().unwrap_or_default();
+            palisade_policy::for_unikernel(unikernel, arguments, &options, &Embedded)
+        }
+        (None, None) => return Err(Failure::input("neither a description nor a unikernel is given")),
+    };
+    let planned = planned.map_err(|problems| Failure::new(Exit::Input, problems))?;
+    for warning in &planned.warnings {
+        terminal.warning(warning);
+    }
+    Ok(planned)
+}
+
+/// Packs a plan, and has the independent reader prove the result before anybody uses it.
+pub(crate) fn image(planned: &Planned, terminal: &Terminal) -> Result<Image, Failure> {
+    let image = pack(&planned.plan, embedded::KERNEL).map_err(Failure::input)?;
+    let verdict = verify(&image.bytes, &Expected { kernel: Some(embedded::KERNEL) });
+    if !verdict.is_good() {
+        let help = format!(
+            "this is a mistake of palisade itself; the verifier found:\n{}",
+            verb::list(&verdict.findings)
+        );
+        return Err(Failure::message(
+            Exit::Host,
+            "the image that was built does not keep the rules",
+            Some(help),
+        ));
+    }
+    terminal.detail(format_args!(
+        "{}: image of {} KiB, verified",
+        image.name,
+        image.bytes.len().div_ceil(1024)
+    ));
+    Ok(image)
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), Failure> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().into(), value.into())),
+        _ => {
+            let help = "write it as key=value, such as --set hello.ram='64 MiB'".to_owned();
+            Err(Failure::message(Exit::Input, format!("--set {text}: this sets nothing"), Some(help)))
+        }
+    }
+}
+
+fn memory(text: &str) -> Result<u64, Failure> {
+    parse_size(text).map_err(|error| Failure::input(format!("--memory {text}: {error}")))
+}
+
+/// Bytes as people compare them.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,174 @@
+//! Everything the command says: the log and results on standard output, its own remarks on standard error.
+
+use std::env;
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+
+use anstyle::{AnsiColor, Style};
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::cli::{ColorChoice, Speech};
+use crate::escape::Escaped;
+use crate::failure::Failure;
+
+/// Where the command speaks, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terminal {
+    volume: Volume,
+    json: bool,
+    colored_output: bool,
+    colored_remarks: bool,
+}
+
+/// How much is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Volume {
+    Quiet,
+    Normal,
+    Verbose,
+}
+
+/// Who wrote a line of the log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Author<'a> {
+    /// The kernel.
+    Kernel,
+    /// A subject, with its number.
+    Subject(&'a str, usize),
+}
+
+impl Terminal {
+    /// Speaks as the command line wants.
+    #[must_use]
+    pub(crate) fn new(speech: Speech) -> Self {
+        let volume = match speech {
+            Speech { quiet: true, .. } => Volume::Quiet,
+            Speech { verbose: true, .. } => Volume::Verbose,
+            Speech { .. } => Volume::Normal,
+        };
+        Self {
+            volume,
+            json: speech.json,
+            colored_output: colored(speech.color, &io::stdout()),
+            colored_remarks: colored(speech.color, &io::stderr()),
+        }
+    }
+
+    /// Whether everything is to be JSON.
+    #[must_use]
+    pub(crate) const fn json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether more is to be said.
+    #[must_use]
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.volume == Volume::Verbose
+    }
+
+    /// A line of the log.
+    pub(crate) fn log(&self, author: Author<'_>, text: &[u8]) -> io::Result<()> {
+        if self.json {
+            let text = String::from_utf8_lossy(text);
+            return self.object(&match author {
+                Author::Kernel => json!({ "event": "kernel", "text": text }),
+                Author::Subject(name, _) => json!({ "event": "line", "subject": name, "text": text }),
+            });
+        }
+        let (name, color) = match author {
+            Author::Kernel => ("kernel", KERNEL_COLOR),
+            Author::Subject(name, number) => (name, SUBJECT_COLORS[number % SUBJECT_COLORS.len()]),
+        };
+        let style =
+            if self.colored_output { Style::new().fg_color(Some(color.into())) } else { Style::new() };
+        writeln!(io::stdout().lock(), "{style}[{name}]{style:#} {}", Escaped(text))
+    }
+
+    /// A line that nobody's name is on.
+    pub(crate) fn foreign(&self, text: &[u8]) -> io::Result<()> {
+        if self.json {
+            return self.object(&json!({ "event": "serial", "text": String::from_utf8_lossy(text) }));
+        }
+        writeln!(io::stdout().lock(), "{}", Escaped(text))
+    }
+
+    /// Text that was asked for.
+    pub(crate) fn text(&self, text: impl Display) -> io::Result<()> {
+        writeln!(io::stdout().lock(), "{text}")
+    }
+
+    /// An object, on a line of its own.
+    pub(crate) fn object(&self, object: &impl Serialize) -> io::Result<()> {
+        let mut line = serde_json::to_vec(object)?;
+        line.push(b'\n');
+        io::stdout().lock().write_all(&line)
+    }
+
+    /// A remark about what the command did.
+    pub(crate) fn remark(&self, text: impl Display) {
+        self.speak(Volume::Normal, text);
+    }
+
+    /// A remark for those who want to know more.
+    pub(crate) fn detail(&self, text: impl Display) {
+        self.speak(Volume::Verbose, text);
+    }
+
+    /// Something the user should know about, in every case but with `--quiet`.
+    pub(crate) fn warning(&self, problem: &dyn Diagnostic) {
+        if self.volume > Volume::Quiet && !self.json {
+            self.show(problem);
+        }
+    }
+
+    /// Why the command ends.
+    pub(crate) fn failure(&self, failure: &Failure) {
+        if self.json {
+            // If nobody takes it there is nobody left to tell.
+            let _ = self.object(&failure.object());
+        } else {
+            self.show(failure.diagnostic());
+        }
+    }
+
+    fn speak(&self, needed: Volume, text: impl Display) {
+        if self.volume >= needed && !self.json {
+            let _ = writeln!(io::stderr().lock(), "palisade: {text}");
+        }
+    }
+
+    fn show(&self, problem: &dyn Diagnostic) {
+        let theme = if self.colored_remarks { GraphicalTheme::unicode() } else { GraphicalTheme::none() };
+        let mut text = String::new();
+        let handler = GraphicalReportHandler::new_themed(theme).with_width(WIDTH);
+        let shown = handler.render_report(&mut text, problem);
+        // The handler fails only where the string does, which does not.
+        let _ = shown.map(|()| io::stderr().lock().write_all(text.as_bytes()));
+    }
+}
+
+fn colored(choice: ColorChoice, stream: &impl IsTerminal) -> bool {
+    let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+    match choice {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => {
+            stream.is_terminal()
+                && !is_set("NO_COLOR")
+                && env::var_os("TERM").is_none_or(|term| term != "dumb")
+        }
+    }
+}
+
+const KERNEL_COLOR: AnsiColor = AnsiColor::Red;
+const SUBJECT_COLORS: [AnsiColor; 6] = [
+    AnsiColor::Cyan,
+    AnsiColor::Green,
+    AnsiColor::Magenta,
+    AnsiColor::Blue,
+    AnsiColor::Yellow,
+    AnsiColor::BrightCyan,
+];
+const WIDTH: usize = 110;

@@ -1,0 +1,60 @@
+//! How a system ends, and what its user learns of it.
+
+use crate::harness::System;
+
+#[test]
+fn the_first_status_that_is_not_0_becomes_the_exit_status() {
+    let run = System::described(
+        r#"
+        [subject.a]
+        unikernel = "testing/ends"
+        bootparams = "0"
+        [subject.b]
+        unikernel = "testing/ends"
+        bootparams = "7"
+        [subject.c]
+        unikernel = "testing/ends"
+        bootparams = "9"
+        "#,
+    )
+    .boot();
+    run.assert_exit(7);
+    for (name, status) in [("a", 0), ("b", 7), ("c", 9)] {
+        assert_eq!(run.subject(name)["status"], status);
+    }
+}
+
+#[test]
+fn a_status_that_does_not_fit_has_an_exit_status_of_its_own() {
+    let run = System::described("[subject.a]\nunikernel = \"testing/ends\"\nbootparams = \"-5\"").boot();
+    run.assert_exit(127);
+    assert_eq!(run.subject("a")["status"], -5);
+}
+
+#[test]
+fn a_system_that_does_not_end_is_ended_when_time_runs_out() {
+    let run = System::described("[subject.a]\nunikernel = \"testing/ends\"").seconds(5).boot();
+    run.assert_exit(120);
+    run.assert_in_order("a", &["still here", "still here"]);
+    assert_eq!(run.subject("a")["state"], "running");
+}
+
+#[test]
+fn the_exit_device_powers_off_too() {
+    let run =
+        System::from_file("systems/hello.toml").argument("--set").argument("power_off=exit-device").boot();
+    run.assert_exit(0);
+    assert_eq!(run.result()["end"], "exit-device");
+}
+
+#[test]
+fn a_machine_without_svm_is_refused_by_the_kernel() {
+    let run = System::from_file("systems/hello.toml").argument("--emulator").argument(old_cpu()).boot();
+    run.assert_exit(123);
+    assert!(run.kernel_lines().iter().any(|line| line.starts_with("kernel refused: ")), "{run}");
+}
+
+/// A wrapper around the emulator that gives it a CPU without SVM.
+fn old_cpu() -> &'static str {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/system/qemu-without-svm")
+}

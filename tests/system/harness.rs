@@ -1,0 +1,175 @@
+//! Describes a system, boots it with the real command, and gives what came of it.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A system to boot.
+pub(crate) struct System {
+    directory: TempDir,
+    arguments: Vec<OsString>,
+    seconds: u32,
+}
+
+impl System {
+    /// The system that a description (TOML) gives. Test unikernels are programs of it by the name `testing/NAME`.
+    pub(crate) fn described(description: &str) -> Self {
+        let directory =
+            TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("the target directory is writable");
+        std::os::unix::fs::symlink(testing(), directory.path().join("testing")).expect("a link can be made");
+        let path = directory.path().join("system.toml");
+        fs::write(&path, description).expect("a description can be written");
+        Self { directory, arguments: vec![path.into()], seconds: SECONDS }
+    }
+
+    /// A system of this repository.
+    pub(crate) fn from_file(path: &str) -> Self {
+        Self::from_arguments(&[root().join(path)])
+    }
+
+    /// A system that arguments of `boot` give.
+    pub(crate) fn from_arguments(arguments: &[impl AsRef<Path>]) -> Self {
+        let directory =
+            TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("the target directory is writable");
+        let arguments = arguments.iter().map(|argument| argument.as_ref().into()).collect();
+        Self { directory, arguments, seconds: SECONDS }
+    }
+
+    /// With another argument of `boot`.
+    pub(crate) fn argument(mut self, argument: impl Into<OsString>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// Ended after this time, if not by itself. Not for tests that expect an end: a loaded computer is slow.
+    pub(crate) fn seconds(mut self, seconds: u32) -> Self {
+        self.seconds = seconds;
+        self
+    }
+
+    /// Boots it and waits for its end.
+    pub(crate) fn boot(self) -> Run {
+        let output = self.directory.path().join("output");
+        let done = Command::new(env!("CARGO_BIN_EXE_palisade"))
+            .arg("boot")
+            .args(&self.arguments)
+            .args(["--for", &self.seconds.to_string(), "--verbose", "--output"])
+            .arg(&output)
+            .stdin(Stdio::null())
+            .output()
+            .expect("the command starts");
+        Run {
+            exit: done.status.code(),
+            stdout: String::from_utf8_lossy(&done.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&done.stderr).into_owned(),
+            output,
+            _directory: self.directory,
+        }
+    }
+}
+
+/// What came of a boot.
+pub(crate) struct Run {
+    exit: Option<i32>,
+    stdout: String,
+    stderr: String,
+    output: PathBuf,
+    _directory: TempDir,
+}
+
+impl Run {
+    /// Asserts the exit status of the command; if it is another one, shows everything there is to see.
+    #[track_caller]
+    pub(crate) fn assert_exit(&self, expected: i32) {
+        assert_eq!(self.exit, Some(expected), "exit status; {self}");
+    }
+
+    /// Asserts that a subject logged lines which begin like these, in this order, with others between them or not.
+    #[track_caller]
+    pub(crate) fn assert_in_order(&self, subject: &str, expected: &[&str]) {
+        let lines = self.lines(subject);
+        let mut rest = lines.iter();
+        for start in expected {
+            let found = rest.any(|line| line.starts_with(start));
+            assert!(found, "[{subject}] logged no line {start:?} in its place; {self}");
+        }
+    }
+
+    /// The lines that a subject logged.
+    pub(crate) fn lines(&self, subject: &str) -> Vec<String> {
+        self.read(&format!("{subject}.log")).lines().map(str::to_owned).collect()
+    }
+
+    /// The lines of the kernel.
+    pub(crate) fn kernel_lines(&self) -> Vec<String> {
+        self.read("kernel.out").lines().map(str::to_owned).collect()
+    }
+
+    /// The contents of `result.json`.
+    pub(crate) fn result(&self) -> Value {
+        serde_json::from_str(&self.read("result.json")).expect("the result is JSON")
+    }
+
+    /// A subject's part of the result.
+    #[track_caller]
+    pub(crate) fn subject(&self, name: &str) -> Value {
+        let result = self.result();
+        let subjects = result["subjects"].as_array().expect("there are subjects");
+        subjects
+            .iter()
+            .find(|subject| subject["name"] == name)
+            .cloned()
+            .expect("the subject is in the result")
+    }
+
+    /// What the command wrote to standard output.
+    pub(crate) fn stdout(&self) -> &str {
+        &self.stdout
+    }
+
+    fn read(&self, name: &str) -> String {
+        let bytes =
+            fs::read(self.output.join(name)).unwrap_or_else(|error| panic!("{name}: {error}; {self}"));
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl std::fmt::Display for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "exit {:?}, standard output:\n{}standard error:\n{}", self.exit, self.stdout, self.stderr)
+    }
+}
+
+/// Where the test unikernels are, built when the first test asks.
+fn testing() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let bare = root().join("bare");
+        let names: Vec<String> = fs::read_dir(bare.join("testing"))
+            .expect("there are test unikernels")
+            .map(|entry| entry.expect("they can be listed").file_name().to_string_lossy().into_owned())
+            .collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let directory = temporary.join("testing");
+        fs::create_dir_all(&directory).expect("the target directory is writable");
+        let programs = palisade_barebuild::build(&bare, &temporary.join("bare"), &names);
+        for program in programs.unwrap_or_else(|error| panic!("the test unikernels do not build: {error}")) {
+            fs::write(directory.join(&program.name), &program.bytes)
+                .expect("the target directory is writable");
+        }
+        directory
+    })
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Enough for every end that a test expects, on a loaded computer too.
+const SECONDS: u32 = 60;

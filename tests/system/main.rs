@@ -1,0 +1,7 @@
+//! Whole-system tests: real images, built and booted in the emulator by the real command.
+//!
+//! Each test reads like a story: a system, what it does, what is expected of it. How that works is in [`harness`].
+
+mod ends;
+mod harness;
+mod hello;
