@@ -19,7 +19,7 @@ use crate::system::System;
 pub(crate) use channels::{channel_plans, next_address, window_size};
 pub(crate) use events::{is_native, signal_name, wire};
 pub(crate) use memory::OutOfMemory;
-pub(crate) use program::content_size;
+pub(crate) use program::memory_size;
 pub(crate) use schedule::frames_of;
 
 use memory::Volatile;

@@ -83,6 +83,7 @@ static RULES: &[&Rule] = &[
     &programs::ABI_VERSION,
     &programs::LAYOUT,
     &programs::W_XOR_X,
+    &programs::STACK,
     &programs::COMMAND_LINE,
     &programs::DEVICES,
     &programs::RESTART,
@@ -114,3 +115,6 @@ static RULES: &[&Rule] = &[
     &machine::APIC_IDS,
     &machine::PORT_OWNERS,
 ];
+
+#[cfg(test)]
+mod tests;

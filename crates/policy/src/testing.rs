@@ -48,8 +48,13 @@ impl Elf {
 
     /// A native program.
     pub(crate) fn native() -> Self {
+        Self::native_with_stack(0x4000)
+    }
+
+    /// A native program that asks for a stack of this size.
+    pub(crate) fn native_with_stack(size: u32) -> Self {
         let mut elf = Self::unikernel();
-        elf.notes.push(note(b"Palisade\0", 1, &words(&[1, 0x4000, 0, 0])));
+        elf.notes.push(note(b"Palisade\0", 1, &words(&[1, size, 0, 0])));
         elf
     }
 

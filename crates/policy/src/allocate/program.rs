@@ -39,12 +39,14 @@ pub(crate) fn load(program: &Program, owner: &str, volatile: &mut Volatile) -> R
     Ok(loaded)
 }
 
-/// Bytes of the image that a program takes: everything but volatile memory.
-pub(crate) fn content_size(program: &Program) -> u64 {
+/// Bytes of the machine's memory that a program takes: its pages, pristine copies and stack. RAM comes on top.
+pub(crate) fn memory_size(program: &Program) -> u64 {
     let size = |segment: &Segment| {
-        page_align_up(if segment.writable { segment.bytes.len() as u64 } else { segment.size })
+        let pristine = if segment.writable { page_align_up(segment.bytes.len() as u64) } else { 0 };
+        page_align_up(segment.size).saturating_add(pristine)
     };
-    program.segments.iter().map(size).fold(0, u64::saturating_add)
+    let stack = program.native.map_or(0, |native| u64::from(native.stack_size));
+    program.segments.iter().map(size).fold(stack, u64::saturating_add)
 }
 
 /// Whole pages with the same rights, from one segment or from several that share pages.

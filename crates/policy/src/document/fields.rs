@@ -32,7 +32,11 @@ impl<'a> Fields<'a> {
         match &node.value {
             Value::Table(table) => Some(Self::new(table, place, what, problems)),
             other => {
-                problems.add(wrong_type(&node.place, what, "a table", other));
+                problems.add(
+                    Problem::error(&reading::TYPE, format!("{what} must be a table, not {}", other.kind()))
+                        .at(&node.place, format!("{} where a table is expected", other.kind()))
+                        .help("write it under a header, [name], or in braces, { key = value }"),
+                );
                 None
             }
         }
@@ -126,7 +130,7 @@ impl<'a> Fields<'a> {
                 Some(Located::new(text == "true", &node.place))
             }
             other => {
-                self.problems.add(wrong_type(&node.place, key, "`true` or `false`", other));
+                self.problems.add(wrong_type(&node.place, key, "true or false", other));
                 None
             }
         }
@@ -236,8 +240,15 @@ pub(crate) fn items<'a>(node: &'a Node, key: &str, problems: &Collector) -> &'a 
 }
 
 fn wrong_type(place: &Place, key: &str, wanted: &str, found: &Value) -> Problem {
+    let help = match wanted {
+        "a string" => format!("put it in double quotes: {key} = \"..\""),
+        "an array" => format!("put it in brackets: {key} = [..]"),
+        "an integer" => format!("write a number without quotes: {key} = 1"),
+        _ => format!("write {key} = {wanted}"),
+    };
     Problem::error(&reading::TYPE, format!("`{key}` must be {wanted}, not {}", found.kind()))
         .at(place, format!("{} where {wanted} is expected", found.kind()))
+        .help(help)
 }
 
 fn parse_integer(text: &str) -> Option<i128> {

@@ -9,6 +9,7 @@ use palisade_abi::subject_info::{Version, VersionError};
 use super::{Device, File, Flaw, Segment};
 use crate::plan::InfoVersion;
 use crate::rules::programs as rules;
+use crate::units;
 
 /// A program that a subject can run.
 #[derive(Debug, Clone)]
@@ -35,6 +36,7 @@ impl Program {
     pub fn new(file: &File) -> Result<Self, Vec<Flaw>> {
         let mut flaws = Vec::new();
         check_segments(file, &mut flaws);
+        check_stack(file, &mut flaws);
         match versions(file) {
             Ok((abi_version, info_version)) if flaws.is_empty() => Ok(Self {
                 entry: file.entry,
@@ -156,7 +158,7 @@ fn versions(file: &File) -> Result<(u32, InfoVersion), Flaw> {
 fn check_segments(file: &File, flaws: &mut Vec<Flaw>) {
     let segments = &file.segments;
     match segments.first() {
-        None => flaws.push(Flaw::new(&rules::LAYOUT, "it loads nothing", "link it with its code")),
+        None => return flaws.push(Flaw::new(&rules::LAYOUT, "it loads nothing", "link it with its code")),
         Some(first) if first.address != PROGRAM => flaws.push(Flaw::new(
             &rules::LAYOUT,
             format!("its first segment is at {:#x}", first.address),
@@ -211,5 +213,18 @@ fn check_segments(file: &File, flaws: &mut Vec<Flaw>) {
     }
 }
 
+fn check_stack(file: &File, flaws: &mut Vec<Flaw>) {
+    let Some(size) = file.native.map(|native| native.stack_size).filter(|size| *size > LARGEST_STACK) else {
+        return;
+    };
+    flaws.push(Flaw::new(
+        &rules::STACK,
+        format!("it asks for a stack of {}", units::size(size.into())),
+        format!("ask for {} or less", units::size(LARGEST_STACK.into())),
+    ));
+}
+
+/// What fits between the fixed pages of a subject and the top of its stack.
+const LARGEST_STACK: u32 = 64 << 20;
 /// The ABI that native programs without a Solo5 note are taken to have.
 const NEWEST_ABI: u32 = 4;

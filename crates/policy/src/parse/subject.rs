@@ -19,7 +19,9 @@ pub(super) fn all(fields: &Fields<'_>, start: &Place, context: &Context<'_>) -> 
     let mut subjects: Vec<Subject> =
         NATIVES.iter().map(|(name, kind)| native(name, *kind, start, context)).collect();
     let Some((key, node)) = fields.entry("subject") else { return subjects };
-    let Some(table) = Fields::of(node, &key.place, "`subject`", context.problems) else { return subjects };
+    let Some(table) = Fields::of(node, &key.place, "the table of subjects", context.problems) else {
+        return subjects;
+    };
     subjects.extend(table.entries().iter().filter_map(|(name, node)| unikernel(name, node, context)));
     subjects
 }

@@ -3,7 +3,7 @@
 use palisade_abi::layout::{CHANNELS, MAX_SUBJECTS, PAGE, PROGRAM_END};
 
 use super::{Check, Rule};
-use crate::allocate::{OutOfMemory, channel_plans, content_size, next_address, window_size};
+use crate::allocate::{OutOfMemory, channel_plans, memory_size, next_address, window_size};
 use crate::plan::{Backing, Plan, Region, Rights};
 use crate::problem::{Collector, Problem};
 use crate::source::{Located, Place};
@@ -65,7 +65,7 @@ fn check_fits(system: &System, problems: &Collector) {
     let programs = system.subjects.iter().filter_map(|subject| subject.program.as_deref());
     let sizes = (system.subjects.iter().map(|subject| subject.ram.value))
         .chain(channel_plans(system).into_iter().map(|channel| channel.size))
-        .chain(programs.map(content_size));
+        .chain(programs.map(memory_size));
     let wanted = sizes.fold(0, u64::saturating_add);
     if wanted <= machine.value.usable_size() {
         return;

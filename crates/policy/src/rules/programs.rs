@@ -47,6 +47,12 @@ pub(crate) static W_XOR_X: Rule = Rule {
     check: Check::Reading,
 };
 
+pub(crate) static STACK: Rule = Rule {
+    id: "program-stack",
+    specification: "A native program asks for a stack of 64 MiB at most.",
+    check: Check::Reading,
+};
+
 pub(crate) static COMMAND_LINE: Rule = Rule {
     id: "command-line",
     specification: "A command line fits 8192 bytes with the NUL that ends it, and has no other NUL.",
