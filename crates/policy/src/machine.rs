@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use palisade_abi::layout::PAGE;
+use palisade_abi::layout::{PAGE, page_align_up};
 
 use crate::document::{self, Fields, did_you_mean};
 use crate::plan::{self, PortWrite};
@@ -75,7 +75,7 @@ pub(crate) fn load(
                 Problem::error(&rules::KNOWN, format!("there is no machine `{}`", name.value))
                     .at(&name.place, "unknown machine")
                     .help(format!(
-                        "{}; a machine of your own is a path that ends in .toml",
+                        "{} (a machine file is named by its path, which ends in .toml)",
                         did_you_mean(&name.value, known)
                     )),
             );
@@ -141,23 +141,24 @@ fn memory(fields: &Fields<'_>, wanted: Option<u64>, problems: &Collector) -> Opt
     }
     let installed = wanted.or(installed);
     let start = memory.size("start").map_or(ONE_MEBIBYTE, |size| size.value);
-    let low_limit = memory.size("low_limit").map_or(FOUR_GIBIBYTES, |size| size.value);
+    let low_limit = memory.size("low_limit").map_or(USUAL_LOW_LIMIT, |size| size.value);
     let low_beyond = memory.size("low_beyond_limit").map_or(low_limit, |size| size.value);
     let firmware = memory.size("firmware").map_or(0, |size| size.value);
     let explicit = memory.has("usable").then(|| explicit_ranges(memory.array("usable"), problems));
     memory.finish();
     let installed = installed?;
-    let low = if installed < low_limit { installed } else { low_beyond };
-    let end = low.min(FOUR_GIBIBYTES).saturating_sub(firmware) & !(PAGE - 1);
-    let usable = explicit.unwrap_or_else(|| vec![(start, end.saturating_sub(start))]);
-    let usable: Vec<_> = usable.into_iter().filter_map(|range| clip(range, low)).collect();
-    Some((installed, usable))
+    let (low, installed_end) =
+        if installed < low_limit { (installed, installed) } else { (low_beyond, FOUR_GIBIBYTES) };
+    let usable =
+        explicit.unwrap_or_else(|| vec![(start, low.saturating_sub(firmware).saturating_sub(start))]);
+    let end = installed_end.min(FOUR_GIBIBYTES);
+    Some((installed, usable.into_iter().filter_map(|range| clip(range, end)).collect()))
 }
 
-/// The part of a range that is installed, in whole pages.
-fn clip((start, size): (u64, u64), low: u64) -> Option<(u64, u64)> {
-    let end = start.saturating_add(size).min(low).min(FOUR_GIBIBYTES) & !(PAGE - 1);
-    let start = palisade_abi::layout::page_align_up(start);
+/// The part of a range below `end`, in whole pages.
+fn clip((start, size): (u64, u64), end: u64) -> Option<(u64, u64)> {
+    let end = start.saturating_add(size).min(end) & !(PAGE - 1);
+    let start = page_align_up(start);
     (end > start).then(|| (start, end - start))
 }
 
@@ -233,3 +234,5 @@ const LOCAL_APIC: u64 = 0xfee0_0000;
 const COM1: u16 = 0x3f8;
 const ONE_MEBIBYTE: u64 = 1 << 20;
 const FOUR_GIBIBYTES: u64 = 1 << 32;
+/// Every machine leaves at least this much of its memory below the addresses of its devices.
+const USUAL_LOW_LIMIT: u64 = 2 << 30;

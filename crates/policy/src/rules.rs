@@ -97,6 +97,7 @@ static RULES: &[&Rule] = &[
     &memory::SHARING,
     &connections::CHANNEL_ENDS,
     &connections::RESOURCE_NAMES,
+    &connections::RESOURCE_COUNT,
     &connections::EVENT_ENDS,
     &connections::EVENT_NAMES,
     &connections::EVENT_COUNT,

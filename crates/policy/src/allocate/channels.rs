@@ -2,7 +2,7 @@
 
 use palisade_abi::layout::{CHANNELS, LARGE_PAGE, PAGE, PRISTINE};
 
-use super::events::LOG;
+use super::events::{LOG, SUPERVISOR};
 use super::memory::{OutOfMemory, Volatile};
 use crate::plan::Channel;
 use crate::system::System;
@@ -20,8 +20,14 @@ pub(crate) struct ChannelPlan {
 
 /// Every channel of the system, in the order in which they get their places. Channels with an unknown end are left out.
 pub(crate) fn channel_plans(system: &System) -> Vec<ChannelPlan> {
-    let logs = system.subjects.iter().enumerate().filter(|(id, _)| *id != LOG);
-    let logs = logs.map(|(id, subject)| ChannelPlan {
+    // The log takes its channels in this order: what a subject said comes before what the supervisor says of it.
+    let (supervisor, others): (Vec<_>, Vec<_>) = system
+        .subjects
+        .iter()
+        .enumerate()
+        .filter(|(id, _)| *id != LOG)
+        .partition(|(id, _)| *id == SUPERVISOR);
+    let logs = others.into_iter().chain(supervisor).map(|(id, subject)| ChannelPlan {
         name: format!("debuglog_{}", subject.name.value),
         writer: id,
         writer_resource: "debuglog".to_owned(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use palisade_abi::layout::MAX_EVENTS;
+use palisade_abi::subject_info::{MAX_NAME, MAX_RESOURCES};
 
 use super::{Check, Rule};
 use crate::allocate::{is_native, signal_name, wire};
@@ -22,6 +23,12 @@ pub(crate) static RESOURCE_NAMES: Rule = Rule {
     id: "resource-names",
     specification: "The resource names of a subject are unique, printable and 63 bytes at most.",
     check: Check::System(check_resource_names),
+};
+
+pub(crate) static RESOURCE_COUNT: Rule = Rule {
+    id: "resource-count",
+    specification: "A subject has at most 255 resources: what its subject info can list.",
+    check: Check::System(check_resource_count),
 };
 
 pub(crate) static EVENT_ENDS: Rule = Rule {
@@ -128,13 +135,45 @@ fn check_resource_names(system: &System, problems: &Collector) {
         check_resource_name(&event.from, problems);
         check_resource_name(&event.to, problems);
     }
+    for channel in system.channels.iter().filter(|channel| channel.signal) {
+        let name = &channel.writer.value.name;
+        let event = signal_name(name);
+        if name.len() <= MAX_NAME && event.len() > MAX_NAME {
+            problems.add(
+                Problem::error(&RESOURCE_NAMES, format!("the event `{event}` has {} bytes", event.len()))
+                    .at(&channel.writer.place, "named after this resource")
+                    .help(format!(
+                        "shorten the name by {} bytes, or remove `signal`",
+                        event.len() - MAX_NAME
+                    )),
+            );
+        }
+    }
+}
+
+fn check_resource_count(system: &System, problems: &Collector) {
+    let ends = || system.channels.iter().flat_map(|channel| [&channel.writer, &channel.reader]);
+    for (subject, events) in system.subjects.iter().zip(wire(system)) {
+        let described = ends().filter(|end| end.value.subject == subject.name.value).count();
+        let count = OWN_RESOURCES.len() + described + events.sources.len();
+        if count > MAX_RESOURCES {
+            problems.add(
+                Problem::error(
+                    &RESOURCE_COUNT,
+                    format!("`{}` would have {count} resources", subject.name.value),
+                )
+                .at(&subject.name.place, "too many resources")
+                .help(format!("a subject info lists {MAX_RESOURCES}: use fewer channels and events")),
+            );
+        }
+    }
 }
 
 fn check_resource_name(end: &Located<End>, problems: &Collector) {
     let name = &end.value.name;
     let wrong = match name.chars().find(|c| !c.is_ascii_graphic()) {
         Some(c) => format!("`{}` cannot be part of it", c.escape_default()),
-        None if name.len() > LONGEST_NAME => format!("it has {} bytes", name.len()),
+        None if name.len() > MAX_NAME => format!("it has {} bytes", name.len()),
         None => return,
     };
     problems.add(
@@ -143,7 +182,7 @@ fn check_resource_name(end: &Located<End>, problems: &Collector) {
             format!("`{}` is no name for a resource: {wrong}", name.escape_debug()),
         )
         .at(&end.place, "this name")
-        .help(format!("use 1 to {LONGEST_NAME} printable ASCII characters without spaces")),
+        .help(format!("use 1 to {MAX_NAME} printable ASCII characters without spaces")),
     );
 }
 
@@ -239,7 +278,6 @@ fn check_handovers(system: &System, problems: &Collector) {
     }
 }
 
-const LONGEST_NAME: usize = palisade_abi::subject_info::MAX_NAME;
 /// Resources that the builder makes.
 const OWN_RESOURCES: [&str; 6] = ["debuglog", "time_info", "stack", "status", "timed_event", "config"];
 /// Source events that the builder makes.

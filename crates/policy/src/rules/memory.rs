@@ -75,7 +75,7 @@ fn check_fits(system: &System, problems: &Collector) {
         Problem::error(&FITS, "the system does not fit the memory of the machine")
             .at(place, "the largest RAM")
             .help(format!(
-                "the system wants {}, {}; give a subject less RAM, or the machine more memory (`memory = \"..\"` or --memory)",
+                "the system wants {}, and {}; give a subject less RAM, or the machine more memory (`memory = \"..\"` or --memory)",
                 units::size(wanted),
                 has(system)
             )),
@@ -86,7 +86,7 @@ fn has(system: &System) -> String {
     let Some(machine) = &system.machine else { return "the machine is not known".to_owned() };
     let machine = &machine.value;
     format!(
-        "and {} has {} usable below 4 GiB, of {} installed",
+        "{} has {} usable below 4 GiB, of {} installed",
         machine.machine.name,
         units::size(machine.usable_size()),
         units::size(machine.machine.memory)

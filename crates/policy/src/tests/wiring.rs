@@ -104,6 +104,14 @@ fn the_log_reads_what_every_other_subject_writes() {
 }
 
 #[test]
+fn the_log_hears_a_subject_before_what_the_supervisor_says_of_it() {
+    let plan = hello();
+    let names = plan.subjects[1].resources.iter().map(|resource| resource.name.as_str());
+    let logs: Vec<&str> = names.filter(|name| name.starts_with("debuglog_")).collect();
+    assert_eq!(logs, ["debuglog_time", "debuglog_hello", "debuglog_supervisor"]);
+}
+
+#[test]
 fn only_time_writes_the_time_page() {
     let plan = hello();
     for subject in &plan.subjects {

@@ -60,6 +60,37 @@ fn a_resource_name_that_is_too_long_or_taken_is_refused() {
 }
 
 #[test]
+fn the_event_of_a_channel_that_signals_needs_room_for_its_own_name() {
+    let signal = |length: usize| {
+        let text = channel(&format!("\"a:{}\"", "x".repeat(length)), "\"b:y\"") + "signal = true\n";
+        plan(&pair_and(&text))
+    };
+    assert_passes(signal(57));
+    assert_breaks(signal(58), "resource-names", 7, "by 1 bytes");
+}
+
+fn channels(count: usize) -> String {
+    let one = |n: usize| {
+        channel(&format!("\"a:x{n}\""), &format!("\"b:y{n}\"")).replace("\"c\"", &format!("\"c{n}\""))
+    };
+    pair_and(&(0..count).map(|n| one(n) + "size = \"4 KiB\"\n").collect::<String>())
+}
+
+#[test]
+fn a_subject_with_as_many_resources_as_its_subject_info_lists_passes() {
+    assert_passes(plan(&channels(243)));
+}
+
+#[test]
+fn more_resources_than_a_subject_info_lists_are_refused() {
+    let problems = plan(&channels(244)).unwrap_err();
+    let found: Vec<_> =
+        problems.iter().map(|p| (p.rule().id, p.place().unwrap().line_and_column().0)).collect();
+    assert_eq!(found, [("resource-count", 1), ("resource-count", 3)]);
+    assert!(problems.iter().all(|problem| problem.advice().unwrap().contains("255")));
+}
+
+#[test]
 fn an_event_signals_its_target() {
     let planned = assert_passes(plan(&pair_and(&event("a:poke", "b:poked", "arrival = \"inject:40\""))));
     let poke = planned.plan.subjects[3].source_events.iter().find(|event| event.name == "poke").unwrap();

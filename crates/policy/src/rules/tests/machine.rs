@@ -69,6 +69,15 @@ fn ranges_of_memory_can_be_listed() {
 }
 
 #[test]
+fn listed_ranges_above_a_device_hole_stay_where_they_are() {
+    let ranges =
+        "usable = [{ start = \"1 MiB\", size = \"1 GiB\" }, { start = \"3 GiB\", size = \"4 GiB\" }]\n";
+    let planned =
+        assert_passes(MachineFile::new("hole", &format!("{}{ranges}", OWN.replace("128 M", "8 G"))).plan());
+    assert_eq!(planned.plan.machine.usable, [(0x10_0000, 1 << 30), (3 << 30, 1 << 30)]);
+}
+
+#[test]
 fn memory_that_overlaps_or_leaves_no_place_for_the_image_is_refused() {
     let overlap =
         "usable = [{ start = \"1 MiB\", size = \"31 MiB\" },\n{ start = \"2 MiB\", size = \"64 MiB\" }]\n";
