@@ -238,9 +238,7 @@ fn check_header(image: Image<'_>, plan_start: u64, plan: &Plan<'_>, findings: &m
         && plan.frames.iter().all(|f| f.reserved == 0)
         && plan.partitions.iter().all(|p| p.reserved == 0)
         && plan.source_events.iter().flatten().all(|e| e.reserved == 0);
-    findings.require(reserved && header.on_fatal <= 2, &PLAN_MATCHES_IMAGE, || {
-        "a reserved field of the plan is not zero, or its action after a fatal error is unknown".to_owned()
-    });
+    findings.require(reserved, &PLAN_MATCHES_IMAGE, || "a reserved field of the plan is not zero".to_owned());
     findings.require(!plan.name().is_empty(), &PLAN_MATCHES_IMAGE, || "the system has no name".to_owned());
     let counts = [
         ("device interrupts", plan.interrupts.len()),
@@ -258,7 +256,9 @@ fn explain(error: PlanError) -> String {
     match error {
         PlanError::Magic => "the plan does not begin as plans do".to_owned(),
         PlanError::Version => "the plan has another version of the format".to_owned(),
-        PlanError::Damaged => "the plan is cut off, or its checksum is wrong".to_owned(),
+        PlanError::Damaged => {
+            "the plan is cut off, its checksum is wrong, or its header names places that cannot be".to_owned()
+        }
         PlanError::Table(table) => format!("the table of {} lies outside the plan", table_name(table)),
         PlanError::Record(table, number) => format!(
             "in the table of {}, record {number} refers to something that does not exist or has an impossible value",

@@ -100,9 +100,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     breaks("plan-matches-image", &[], "a reserved field has a value", |d| {
         d.record(Table::Frames, 0, |f: &mut Frame| f.reserved = 1);
     }),
-    breaks("plan-matches-image", &[], "the action after a fatal error is unknown", |d| {
-        d.header(|h| h.on_fatal = 3)
-    }),
+    breaks("plan-valid", &[], "the action after a fatal error is unknown", |d| d.header(|h| h.on_fatal = 3)),
     breaks("plan-matches-image", &[], "the system has no name", |d| d.header(|h| h.name = [0; 32])),
     breaks("devices-none", &[], "the plan has a device", |d| {
         // The zeros of undefined target events are a device of the first subject without registers.

@@ -1,0 +1,78 @@
+//! Every fuzz target, on a few thousand inputs that are the same in each run.
+
+use palisade_fuzz_targets::{samples, targets};
+
+const ROUNDS: usize = 3000;
+
+#[test]
+fn subject_infos_of_any_kind_are_read_or_refused() {
+    run(targets::subject_info, &samples::subject_infos());
+}
+
+#[test]
+fn notes_of_any_kind_are_read_or_refused() {
+    run(targets::note, &samples::notes());
+}
+
+#[test]
+fn channels_of_any_kind_are_read_or_refused() {
+    let changes: Vec<u8> = (0..=255).cycle().take(90).collect();
+    let channels: Vec<_> = samples::channels().into_iter().map(|c| [c, changes.clone()].concat()).collect();
+    run(targets::channel_reader, &channels);
+}
+
+#[test]
+fn plans_of_any_kind_are_read_or_refused() {
+    run(targets::plan, &samples::plans());
+}
+
+/// Runs a target on valid inputs, on damaged ones, and on noise.
+fn run(target: fn(&[u8]), valid: &[Vec<u8>]) {
+    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    for input in valid {
+        target(input);
+    }
+    for round in 0..ROUNDS {
+        let mut input = valid[round % valid.len()].clone();
+        for _ in 0..=random.below(4) {
+            damage(&mut input, &mut random);
+        }
+        target(&input);
+        let noise: Vec<u8> = (0..random.below(600)).map(|_| random.next() as u8).collect();
+        target(&noise);
+    }
+}
+
+fn damage(input: &mut Vec<u8>, random: &mut Random) {
+    if input.is_empty() {
+        return;
+    }
+    let at = random.below(input.len());
+    match random.below(5) {
+        0 => input[at] ^= 1 << random.below(8),
+        1 => input[at] = random.next() as u8,
+        2 => input[at] = [0, 1, 0x7f, 0x80, 0xff][random.below(5)],
+        3 => input.truncate(at),
+        _ => {
+            let from = random.below(input.len());
+            let length = random.below(64).min(input.len() - at.max(from));
+            input.copy_within(from..from + length, at);
+        }
+    }
+}
+
+/// Xorshift: the same numbers in each run.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 >> 24
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        self.next() as usize % end
+    }
+}
