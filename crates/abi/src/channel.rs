@@ -163,35 +163,47 @@ impl<M: Memory, E: Element> Reader<M, E> {
     }
 
     fn try_read(&mut self, element: &mut E) -> Option<Read> {
-        let epoch = self.memory.load(EPOCH)?;
-        if epoch == INACTIVE {
-            self.epoch = INACTIVE;
-            return Some(Read::Inactive);
-        }
-        if epoch != self.epoch {
-            return self.take_over(epoch);
+        if let Some(news) = self.epoch_news()? {
+            return Some(news);
         }
         let written = self.memory.load(WRITTEN)?;
         if written == self.read {
             return Some(Read::Nothing);
         }
-        if written.wrapping_sub(self.read) > self.elements {
-            return Some(Read::Overrun);
+        if self.is_overrun(written) {
+            // A new epoch begins with smaller counters.
+            return Some(self.epoch_news()?.unwrap_or(Read::Overrun));
         }
         let slot = slot(self.read, self.elements, size_of::<E>())?;
         self.memory.copy_out(slot, element.as_mut_bytes())?;
-        // If any byte of the copy is from a later element or epoch, one of the two loads below shows it.
+        // If any byte of the copy is from a later element or epoch, one of the two loads that follow shows it.
         self.memory.fence(Ordering::Acquire);
         let started = self.memory.load(WRITER_STARTED)?;
-        if self.memory.load(EPOCH)? != self.epoch {
-            self.epoch = INACTIVE;
-            return Some(Read::EpochChanged);
+        if let Some(news) = self.epoch_news()? {
+            return Some(news);
         }
-        if started.wrapping_sub(self.read) > self.elements {
+        if self.is_overrun(started) {
             return Some(Read::Overrun);
         }
         self.read = self.read.wrapping_add(1);
         Some(Read::Element)
+    }
+
+    /// Whether the next element is overwritten once the writer's counter has this value.
+    fn is_overrun(&self, counter: u64) -> bool {
+        counter.wrapping_sub(self.read) > self.elements
+    }
+
+    /// What there is to say if the epoch is no longer the one that was taken over.
+    fn epoch_news(&mut self) -> Option<Option<Read>> {
+        match self.memory.load(EPOCH)? {
+            INACTIVE => {
+                self.epoch = INACTIVE;
+                Some(Some(Read::Inactive))
+            }
+            epoch if epoch == self.epoch => Some(None),
+            epoch => self.take_over(epoch).map(Some),
+        }
     }
 
     fn take_over(&mut self, epoch: u64) -> Option<Read> {
