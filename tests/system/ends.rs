@@ -48,6 +48,19 @@ fn the_exit_device_powers_off_too() {
 }
 
 #[test]
+fn a_reset_boots_the_system_again() {
+    let run = System::from_file("systems/hello.toml")
+        .argument("--set")
+        .argument("on_end=reset")
+        .argument("--reboot")
+        .seconds(8)
+        .boot();
+    run.assert_exit(120);
+    assert!(run.result()["resets"].as_u64() > Some(0), "{run}");
+    run.assert_in_order("hello", &["Hello, World", "Hello, World"]);
+}
+
+#[test]
 fn a_machine_without_svm_is_refused_by_the_kernel() {
     let run = System::from_file("systems/hello.toml").argument("--emulator").argument(old_cpu()).boot();
     run.assert_exit(123);

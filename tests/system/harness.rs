@@ -127,6 +127,15 @@ impl Run {
             .expect("the subject is in the result")
     }
 
+    /// The name of the only unikernel.
+    pub(crate) fn unikernel(&self) -> String {
+        let result = self.result();
+        let subjects = result["subjects"].as_array().expect("there are subjects");
+        let unikernels: Vec<_> = subjects.iter().filter(|subject| subject["unikernel"] == true).collect();
+        let [unikernel] = unikernels.as_slice() else { panic!("not one unikernel: {self}") };
+        unikernel["name"].as_str().expect("it has a name").to_owned()
+    }
+
     /// What the command wrote to standard output.
     pub(crate) fn stdout(&self) -> &str {
         &self.stdout

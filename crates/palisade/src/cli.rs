@@ -26,16 +26,16 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Speech {
     /// Say nothing but the log, the result asked for, and errors
-    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    #[arg(long, short, global = true, help_heading = GENERAL, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
     /// Say more: the kernel's messages, figures, steps
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = GENERAL)]
     pub(crate) verbose: bool,
     /// When to use colours; NO_COLOR is respected
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", value_enum)]
+    #[arg(long, global = true, help_heading = GENERAL, value_name = "WHEN", default_value = "auto", value_enum)]
     pub(crate) color: ColorChoice,
     /// Give everything as JSON, one object a line
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GENERAL)]
     pub(crate) json: bool,
 }
 
@@ -182,6 +182,7 @@ fn boot_long_help() -> String {
     format!("{BOOT_EXAMPLE}\n\n{}", Exit::TABLE)
 }
 
+const GENERAL: &str = "General options";
 const GENERAL_EXAMPLE: &str = "\
 Example:
   palisade boot --unikernel hello --bootparams 'Hi!'";

@@ -13,6 +13,20 @@ fn a_unikernel_for_another_target_is_named() {
 }
 
 #[test]
+fn inspect_says_why_a_unikernel_cannot_run_here() {
+    let directory = directory();
+    let path = directory.path().join("spt.muen");
+    fs::write(&path, with_abi(2, 2)).expect("writable");
+    let inspected = done(&mut palisade(&["inspect", text(&path)]));
+    assert!(
+        inspected.assert_exit(0).stdout.contains("Solo5 target   spt, version 2"),
+        "{}",
+        inspected.stdout
+    );
+    assert!(inspected.stdout.contains("runs here      no: "), "{}", inspected.stdout);
+}
+
+#[test]
 fn an_unknown_abi_version_is_named() {
     assert_refused(&with_abi(4, 9), &["9"]);
 }
