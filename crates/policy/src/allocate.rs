@@ -37,14 +37,14 @@ pub(crate) fn allocate(system: &System) -> Result<Plan, OutOfMemory> {
     let mut volatile = Volatile::new(&description.machine.usable);
     // The fixed pages come first: their addresses change only with the memory of the machine, so that a crash record is
     // found again after a reset into a changed image.
-    let crash_record = volatile.keep(PAGE, "kernel: crash record")?;
-    let report = volatile.clear(PAGE, "kernel: report")?;
+    let crash_record = volatile.kept(PAGE, "kernel: crash record")?;
+    let report = volatile.cleared(PAGE, "kernel: report")?;
     let times = schedule::schedule(system, &mut volatile)?;
     let cpus = times.frames.into_iter().enumerate();
     let cpus = cpus.map(|(number, frames)| cpu(number, frames, description, &mut volatile));
     let cpus = cpus.collect::<Result<Vec<_>, _>>()?;
     let events = wire(system);
-    let time_page = volatile.clear(PAGE, "time: time page")?;
+    let time_page = volatile.cleared(PAGE, "time: time page")?;
     let channels = channels::allocate(system, &mut volatile)?;
     let shared = Shared {
         system,
@@ -85,13 +85,13 @@ fn cpu(
     description: &MachineDescription,
     volatile: &mut Volatile,
 ) -> Result<Cpu, OutOfMemory> {
-    let stack = volatile.keep(CPU_STACK_SIZE, &format!("kernel: stack of CPU {number}"))?;
+    let stack = volatile.kept(CPU_STACK_SIZE, &format!("kernel: stack of CPU {number}"))?;
     volatile.guard_page();
     Ok(Cpu {
         apic_id: description.machine.apic_ids.get(number).copied().unwrap_or_default(),
         frames,
         stack,
-        data: volatile.clear(CPU_DATA_SIZE, &format!("kernel: data of CPU {number}"))?,
-        host_area: volatile.clear(PAGE, &format!("kernel: host area of CPU {number}"))?,
+        data: volatile.cleared(CPU_DATA_SIZE, &format!("kernel: data of CPU {number}"))?,
+        host_area: volatile.cleared(PAGE, &format!("kernel: host area of CPU {number}"))?,
     })
 }

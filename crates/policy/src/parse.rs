@@ -18,6 +18,9 @@ use crate::rules::programs as rules;
 use crate::source::{Located, Place, Source};
 use crate::system::{EndAction, System};
 
+#[cfg(test)]
+pub(crate) use subject::NATIVES;
+
 /// What reading needs beside the text.
 pub(crate) struct Context<'a> {
     /// Folder that relative paths start from.

@@ -17,6 +17,16 @@ fn region<'a>(subject: &'a Subject, name: &str) -> &'a Region {
     subject.regions.iter().find(|region| region.name == name).unwrap_or_else(|| panic!("no region {name}"))
 }
 
+#[test]
+fn the_systems_that_come_with_palisade_are_planned() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../systems");
+    for file in std::fs::read_dir(folder).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let planned = assert_passes(plan(&text));
+        assert!(planned.warnings.is_empty(), "{:?}", planned.warnings);
+    }
+}
+
 /// The operations of a subject's init table.
 fn operations(subject: &Subject) -> (u64, Vec<init_table::Operation>) {
     let Backing::Content(bytes) = &region(subject, "init table").backing else {

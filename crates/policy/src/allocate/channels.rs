@@ -58,7 +58,7 @@ pub(super) fn allocate(system: &System, volatile: &mut Volatile) -> Result<Vec<C
     let allocate = |plan: ChannelPlan| {
         let writer = place(plan.writer, plan.size);
         let reader = place(plan.reader, plan.size);
-        let phys = volatile.cleared(plan.size, writer.1, &format!("channel {}", plan.name))?;
+        let phys = volatile.cleared_at(plan.size, writer.1, &format!("channel {}", plan.name))?;
         Ok(Channel { name: plan.name, writer, reader, size: plan.size, phys })
     };
     channel_plans(system).into_iter().map(allocate).collect()

@@ -3,7 +3,7 @@
 use palisade_abi::plan::{source_action, target_action};
 use palisade_abi::supervisor_config::Restart;
 
-use crate::plan::{SourceEvent, SubjectKind, TargetEvent};
+use crate::plan::{SourceEvent, TargetEvent};
 use crate::system::{Arrival, EndAction, Subject, System};
 
 /// The events of a subject.
@@ -147,22 +147,14 @@ pub(crate) fn signal_name(resource: &str) -> String {
     format!("{resource}_ready")
 }
 
-/// Identifier of a subject of a kind that every system has.
-const fn native_id(kind: SubjectKind) -> usize {
-    match kind {
-        SubjectKind::Time => 0,
-        SubjectKind::Log => 1,
-        SubjectKind::Supervisor => 2,
-        SubjectKind::Unikernel => 3,
-    }
-}
-
 fn next(numbers: impl Iterator<Item = u8>, first: u8) -> u8 {
     numbers.max().map_or(first, |last| last.saturating_add(1).max(first))
 }
 
-pub(crate) const LOG: usize = native_id(SubjectKind::Log);
-pub(crate) const SUPERVISOR: usize = native_id(SubjectKind::Supervisor);
+/// The log's identifier: its place among the system's own subjects.
+pub(crate) const LOG: usize = 1;
+/// The supervisor's identifier.
+pub(crate) const SUPERVISOR: usize = 2;
 /// The supervisor's source event that ends the system.
 pub(crate) const END: &str = "end";
 const STOPPED: &str = "stopped";
@@ -170,3 +162,16 @@ const SUBJECT_CHANGED: &str = "subject_changed";
 const LOG_READY: &str = "log_ready";
 /// The source events below have fixed numbers.
 const FIRST_NAMED: u8 = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::NATIVES;
+    use crate::plan::SubjectKind;
+
+    #[test]
+    fn the_system_s_own_subjects_have_the_identifiers_that_events_are_wired_by() {
+        assert_eq!(NATIVES.map(|(_, kind)| kind)[LOG], SubjectKind::Log);
+        assert_eq!(NATIVES.map(|(_, kind)| kind)[SUPERVISOR], SubjectKind::Supervisor);
+    }
+}

@@ -28,22 +28,22 @@ impl Volatile {
     }
 
     /// Memory that the kernel clears at boot.
-    pub(crate) fn clear(&mut self, size: u64, owner: &str) -> Result<u64, OutOfMemory> {
+    pub(crate) fn cleared(&mut self, size: u64, owner: &str) -> Result<u64, OutOfMemory> {
         self.take(size, 0, true, owner)
     }
 
     /// Memory that the kernel leaves as it is.
-    pub(crate) fn keep(&mut self, size: u64, owner: &str) -> Result<u64, OutOfMemory> {
+    pub(crate) fn kept(&mut self, size: u64, owner: &str) -> Result<u64, OutOfMemory> {
         self.take(size, 0, false, owner)
     }
 
-    /// Memory that a subject sees at `guest` and that its init stub restores.
-    pub(crate) fn restored(&mut self, size: u64, guest: u64, owner: &str) -> Result<u64, OutOfMemory> {
+    /// Memory that a subject sees at `guest` and that the kernel leaves to its init stub.
+    pub(crate) fn kept_at(&mut self, size: u64, guest: u64, owner: &str) -> Result<u64, OutOfMemory> {
         self.take(size, guest, false, owner)
     }
 
     /// Memory that subjects see at `guest` and that the kernel clears at boot.
-    pub(crate) fn cleared(&mut self, size: u64, guest: u64, owner: &str) -> Result<u64, OutOfMemory> {
+    pub(crate) fn cleared_at(&mut self, size: u64, guest: u64, owner: &str) -> Result<u64, OutOfMemory> {
         self.take(size, guest, true, owner)
     }
 
@@ -88,8 +88,8 @@ mod tests {
     #[test]
     fn memory_is_taken_from_the_end_downwards() {
         let mut volatile = Volatile::new(&[(0x10_0000, 0x10_0000)]);
-        assert_eq!(volatile.clear(PAGE, "a"), Ok(0x1f_f000));
-        assert_eq!(volatile.keep(2 * PAGE, "b"), Ok(0x1f_d000));
+        assert_eq!(volatile.cleared(PAGE, "a"), Ok(0x1f_f000));
+        assert_eq!(volatile.kept(2 * PAGE, "b"), Ok(0x1f_d000));
         let ranges = volatile.into_ranges();
         assert_eq!(
             ranges.iter().map(|r| (r.start, r.clear)).collect::<Vec<_>>(),
@@ -101,33 +101,33 @@ mod tests {
     fn large_memory_can_be_mapped_with_large_pages() {
         let mut volatile = Volatile::new(&[(0x10_0000, 0x2000_0000)]);
         let guest = 0x20_3000;
-        let address = volatile.restored(3 * LARGE_PAGE + PAGE, guest, "ram").unwrap();
+        let address = volatile.kept_at(3 * LARGE_PAGE + PAGE, guest, "ram").unwrap();
         assert_eq!(address % LARGE_PAGE, guest % LARGE_PAGE);
     }
 
     #[test]
     fn the_hole_that_alignment_leaves_is_used_for_small_memory() {
         let mut volatile = Volatile::new(&[(0, 0x80_0000)]);
-        assert_eq!(volatile.restored(LARGE_PAGE, 0x1000, "large"), Ok(0x40_1000));
-        assert_eq!(volatile.clear(PAGE, "small"), Ok(0x7f_f000));
+        assert_eq!(volatile.kept_at(LARGE_PAGE, 0x1000, "large"), Ok(0x40_1000));
+        assert_eq!(volatile.cleared(PAGE, "small"), Ok(0x7f_f000));
     }
 
     #[test]
     fn a_guard_page_belongs_to_nobody() {
         let mut volatile = Volatile::new(&[(0, 0x1_0000)]);
-        assert_eq!(volatile.keep(4 * PAGE, "stack"), Ok(0xc000));
+        assert_eq!(volatile.kept(4 * PAGE, "stack"), Ok(0xc000));
         volatile.guard_page();
-        assert_eq!(volatile.clear(PAGE, "next"), Ok(0xa000));
+        assert_eq!(volatile.cleared(PAGE, "next"), Ok(0xa000));
     }
 
     #[test]
     fn what_does_not_fit_is_refused_with_its_owner() {
         let mut volatile = Volatile::new(&[(0, 0x1000), (0x10_0000, 0x4000)]);
         assert_eq!(
-            volatile.clear(0x5000, "x: ram"),
+            volatile.cleared(0x5000, "x: ram"),
             Err(OutOfMemory { owner: "x: ram".to_owned(), size: 0x5000 })
         );
-        assert_eq!(volatile.clear(0x4000, "y"), Ok(0x10_0000));
-        assert_eq!(volatile.clear(0x1000, "z"), Ok(0));
+        assert_eq!(volatile.cleared(0x4000, "y"), Ok(0x10_0000));
+        assert_eq!(volatile.cleared(0x1000, "z"), Ok(0));
     }
 }

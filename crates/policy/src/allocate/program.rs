@@ -22,7 +22,7 @@ pub(crate) fn load(program: &Program, owner: &str, volatile: &mut Volatile) -> R
         let (name, rights, backing) = match area.rights() {
             Rights::ReadWrite => {
                 restore(&area, &mut pristine, &mut loaded);
-                let phys = volatile.restored(area.size(), area.start, &format!("{owner}: data"))?;
+                let phys = volatile.kept_at(area.size(), area.start, &format!("{owner}: data"))?;
                 ("data", Rights::ReadWrite, Backing::Volatile(phys))
             }
             Rights::Read => ("rodata", Rights::Read, area.content()),

@@ -46,7 +46,7 @@ pub(crate) fn schedule(system: &System, volatile: &mut Volatile) -> Result<Times
         let name = partition.name.value.clone();
         let owner = format!("partition {name}: scheduling info");
         partitions.push(Partition {
-            scheduling_info: volatile.clear(PAGE, &owner)?,
+            scheduling_info: volatile.cleared(PAGE, &owner)?,
             name,
             cpu: partition.cpu.value,
             groups,

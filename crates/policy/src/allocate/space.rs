@@ -35,7 +35,7 @@ pub(crate) struct Shared<'a> {
 pub(crate) fn subjects(shared: &Shared<'_>, volatile: &mut Volatile) -> Result<Vec<Subject>, OutOfMemory> {
     let status_page = |subject: &system::Subject| {
         let owner = format!("{}: status", subject.name.value);
-        is_native(subject).then(|| volatile.clear(PAGE, &owner)).transpose()
+        is_native(subject).then(|| volatile.cleared(PAGE, &owner)).transpose()
     };
     let status = shared.system.subjects.iter().map(status_page).collect::<Result<Vec<_>, _>>()?;
     (0..shared.system.subjects.len()).map(|id| subject(id, shared, &status, volatile)).collect()
@@ -53,7 +53,7 @@ fn subject(
     let init = shared.system.init.as_ref().expect("the rules demand the init stub");
     let place = shared.places[id];
     let events = &shared.events[id];
-    let own = |what: &str, volatile: &mut Volatile| volatile.clear(PAGE, &format!("{name}: {what}"));
+    let own = |what: &str, volatile: &mut Volatile| volatile.cleared(PAGE, &format!("{name}: {what}"));
     let (state, xsave, control) = (
         own("saved registers", volatile)?,
         own("extended state", volatile)?,
@@ -153,9 +153,9 @@ impl Space {
         let (Some(native), Some(status)) = (program.native, status) else { return Ok(()) };
         let size = u64::from(native.stack_size);
         let bottom = STACK_TOP - size;
-        let stack = volatile.restored(size, bottom, &format!("{owner}: stack"))?;
+        let stack = volatile.kept_at(size, bottom, &format!("{owner}: stack"))?;
         // Cleared at boot as well as restored, so that nothing left from an earlier boot is taken for a status or a timer.
-        let timed_event = volatile.clear(PAGE, &format!("{owner}: timed event"))?;
+        let timed_event = volatile.cleared(PAGE, &format!("{owner}: timed event"))?;
         self.add_resource("stack", MemoryKind::Subject, bottom, size, Rights::ReadWrite, stack);
         self.add_resource("status", MemoryKind::State, STATUS, PAGE, Rights::ReadWrite, status);
         self.add_resource(
@@ -225,7 +225,7 @@ impl Space {
         self.regions.extend(loaded.regions);
         self.operations.extend(loaded.operations);
         let start = program.ram_start();
-        let phys = volatile.restored(ram, start, &format!("{owner}: ram"))?;
+        let phys = volatile.kept_at(ram, start, &format!("{owner}: ram"))?;
         self.add("ram", start, ram, Rights::ReadWrite, Backing::Volatile(phys));
         self.operations.push(Operation::fill(start, ram, 0));
         Ok(start + ram)
