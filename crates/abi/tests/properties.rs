@@ -24,8 +24,8 @@ use zerocopy::IntoBytes;
 proptest! {
     #[test]
     fn no_bytes_make_a_reader_fail(bytes in vec(any::<u8>(), 0..2000)) {
-        for (_, target) in targets::ALL {
-            target(&bytes);
+        for target in targets::ALL {
+            (target.run)(&bytes);
         }
     }
 

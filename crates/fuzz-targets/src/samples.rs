@@ -41,7 +41,8 @@ pub fn plans() -> Vec<Vec<u8>> {
     vec![Tables::small().to_bytes(), Tables::full().to_bytes()]
 }
 
-/// Channels with log elements: one that was just started, one in use, one that has overrun a new reader.
+/// Channels with log elements: one that was just started, one in use, one that has overrun a new reader. Behind each are
+/// changes that a hostile writer makes to its words.
 #[must_use]
 pub fn channels() -> Vec<Vec<u8>> {
     [0, 3, 9].into_iter().map(channel).collect()
@@ -116,5 +117,6 @@ fn channel(written: u64) -> Vec<u8> {
     for number in 0..written {
         writer.write(&LogElement { timestamp: number, text: [b'a'; 56] });
     }
-    words.into_iter().flat_map(|w| w.into_inner().to_le_bytes()).collect()
+    let channel = words.into_iter().flat_map(|w| w.into_inner().to_le_bytes());
+    channel.chain((0..=u8::MAX).cycle().take(90)).collect()
 }

@@ -16,12 +16,24 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::samples;
 
-/// A target by its name.
-pub type Target = (&'static str, fn(&[u8]));
+/// A function to be run on any bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    /// Its name, and that of its fuzzer.
+    pub name: &'static str,
+    /// The function. It panics if the reader breaks a promise.
+    pub run: fn(&[u8]),
+    /// Valid bytes to begin with.
+    pub samples: fn() -> Vec<Vec<u8>>,
+}
 
 /// All targets.
-pub const ALL: [Target; 4] =
-    [("subject_info", subject_info), ("note", note), ("channel_reader", channel_reader), ("plan", plan)];
+pub const ALL: [Target; 4] = [
+    Target { name: "subject_info", run: subject_info, samples: samples::subject_infos },
+    Target { name: "note", run: note, samples: samples::notes },
+    Target { name: "channel_reader", run: channel_reader, samples: samples::channels },
+    Target { name: "plan", run: plan, samples: samples::plans },
+];
 
 /// A subject info is refused, or everything in it can be read and written again.
 pub fn subject_info(bytes: &[u8]) {
