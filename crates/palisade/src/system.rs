@@ -42,7 +42,7 @@ pub(crate) fn plan(
     };
     let planned = planned.map_err(|problems| Failure::new(Exit::Input, problems))?;
     for warning in &planned.warnings {
-        terminal.warning(warning);
+        terminal.warning(warning)?;
     }
     Ok(planned)
 }

@@ -7,11 +7,11 @@ use std::io::{self, IsTerminal, Write};
 use anstyle::{AnsiColor, Style};
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::{ColorChoice, Speech};
 use crate::escape::Escaped;
-use crate::failure::Failure;
+use crate::failure::{Failure, problem_object};
 
 /// Where the command speaks, and how.
 #[derive(Debug, Clone, Copy)]
@@ -116,11 +116,15 @@ impl Terminal {
         self.speak(Volume::Verbose, text);
     }
 
-    /// Something the user should know about, in every case but with `--quiet`.
-    pub(crate) fn warning(&self, problem: &dyn Diagnostic) {
-        if self.volume > Volume::Quiet && !self.json {
+    /// Something the user should know about that does not keep the command from going on.
+    pub(crate) fn warning(&self, problem: &dyn Diagnostic) -> io::Result<()> {
+        if self.json {
+            return self.object(&with_event("warning", problem_object(problem)));
+        }
+        if self.volume > Volume::Quiet {
             self.show(problem);
         }
+        Ok(())
     }
 
     /// Why the command ends.
@@ -147,6 +151,14 @@ impl Terminal {
         // The handler fails only where the string does, which does not.
         let _ = shown.map(|()| io::stderr().lock().write_all(text.as_bytes()));
     }
+}
+
+/// An object, made an event of the stream.
+pub(crate) fn with_event(event: &str, mut object: Value) -> Value {
+    if let Value::Object(fields) = &mut object {
+        fields.insert("event".into(), event.into());
+    }
+    object
 }
 
 fn colored(choice: ColorChoice, stream: &impl IsTerminal) -> bool {

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::cli::Check;
 use crate::exit::Exit;
-use crate::failure::{Failure, problem_object};
+use crate::failure::Failure;
 use crate::system::{self, MachineSize};
 use crate::terminal::Terminal;
 
@@ -13,12 +13,10 @@ pub(crate) fn check(arguments: &Check, terminal: &Terminal) -> Result<Exit, Fail
     let planned = system::plan(&arguments.system, MachineSize::default(), terminal)?;
     let subjects: Vec<_> = planned.plan.subjects.iter().map(|subject| subject.name.as_str()).collect();
     if terminal.json() {
-        let warnings: Vec<_> = planned.warnings.iter().map(|warning| problem_object(warning)).collect();
         terminal.object(&json!({
             "event": "checked",
             "system": planned.plan.name,
             "subjects": subjects,
-            "warnings": warnings,
         }))?;
     } else {
         let rules = palisade_policy::rules().len();

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use palisade_policy::Library;
 use palisade_policy::elf::Inspection;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::cli::Inspect;
 use crate::embedded::Embedded;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, with_event};
 
 /// Shows a unikernel's figures; also one's that cannot run here, and why it cannot.
 pub(crate) fn inspect(arguments: &Inspect, terminal: &Terminal) -> Result<Exit, Failure> {
@@ -22,11 +22,7 @@ pub(crate) fn inspect(arguments: &Inspect, terminal: &Terminal) -> Result<Exit, 
         Failure::message(Exit::Input, format!("{}: {flaw}", path.display()), Some(flaw.help.clone()))
     })?;
     if terminal.json() {
-        let mut object = json!(inspection);
-        if let Value::Object(fields) = &mut object {
-            fields.insert("event".into(), "inspection".into());
-        }
-        terminal.object(&object)?;
+        terminal.object(&with_event("inspection", json!(inspection)))?;
     } else {
         terminal.text(text(path, &inspection))?;
     }

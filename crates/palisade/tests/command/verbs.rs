@@ -52,6 +52,18 @@ fn check_can_speak_json() {
 }
 
 #[test]
+fn what_is_legal_but_has_no_effect_is_a_warning() {
+    let arguments = ["check", "--unikernel", "hello", "--set", "hello.backoff=1 s"];
+    let checked = done(&mut palisade(&arguments));
+    checked.assert_exit(0).assert_says(&["never restarted"]);
+    let quiet = done(palisade(&arguments).arg("--quiet"));
+    assert_eq!(quiet.assert_exit(0).stderr, "");
+    let objects = done(palisade(&arguments).arg("--json")).assert_exit(0).objects();
+    assert_eq!(objects[0]["event"], "warning");
+    assert_eq!(objects[1]["event"], "checked");
+}
+
+#[test]
 fn inspect_tells_what_a_unikernel_is_for() {
     let inspected = done(&mut palisade(&["inspect", "hello"]));
     for part in ["muen", "segment", "r-x", "memory", "runs here      yes"] {
