@@ -19,6 +19,7 @@
 #![deny(unsafe_code)]
 
 mod arch;
+mod arguments;
 pub mod block;
 mod boot;
 pub mod clock;
@@ -36,6 +37,7 @@ pub mod status;
 mod trap;
 
 pub use arch::{cycles, shared_memory, subject_info};
+pub use arguments::Arguments;
 pub use event::{Event, raise_number};
 pub use exit::{abort, exit};
 pub use palisade_abi as abi;

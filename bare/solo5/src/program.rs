@@ -4,6 +4,7 @@ use palisade_abi::boot_info;
 use palisade_services::command_line;
 
 use crate::arch;
+use crate::arguments::Arguments;
 use crate::{boot, clock, console, exit, sleep, status};
 
 /// What a program gets when it starts.
@@ -17,6 +18,12 @@ pub struct StartInfo {
 }
 
 impl StartInfo {
+    /// The words of the command line.
+    #[must_use]
+    pub fn arguments(&self) -> Arguments {
+        Arguments::of(self.command_line)
+    }
+
     /// The memory that the program may use as it likes. Only the first call returns it.
     #[must_use]
     pub fn heap(&self) -> Option<&'static mut [u8]> {
