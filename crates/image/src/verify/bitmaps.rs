@@ -127,7 +127,14 @@ const HIGH_MSRS: u32 = 0xc000_0000;
 /// FS_BASE, GS_BASE and KERNEL_GS_BASE: saved and restored with the subject.
 const GRANTED_MSRS: [u32; 3] = [0xc000_0100, 0xc000_0101, 0xc000_0102];
 
-const KERNEL_PORTS: [(std::ops::Range<usize>, &str); 6] = [
+const KERNEL_PORTS: [(std::ops::Range<usize>, &str); 13] = [
+    (0x00..0x10, "the first DMA controller"),
+    (0x81..0x90, "the DMA controllers' page registers"),
+    (0xc0..0xe0, "the second DMA controller"),
+    (0x60..0x61, "the keyboard controller, which resets the machine"),
+    (0x64..0x65, "the keyboard controller, which resets the machine"),
+    (0xb2..0xb4, "system management mode"),
+    (0x510..0x51c, "QEMU's firmware configuration, which writes to memory"),
     (0x20..0x22, "the first interrupt controller"),
     (0xa0..0xa2, "the second interrupt controller"),
     (0x40..0x44, "the interval timer"),

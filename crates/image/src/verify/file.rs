@@ -25,6 +25,10 @@ impl<'a> Image<'a> {
                 .add(&ONE_SEGMENT, || format!("the file has {} program headers, not one", segments.len()));
             return None;
         };
+        let plain = header.end == ELF_HEADER + PROGRAM_HEADER && header.sections == 0;
+        findings.require(plain, &IMAGE_IS_ELF, || {
+            "the file has sections, or its program header is not where it should be".to_owned()
+        });
         let image = Self { content: one_segment(file, segment, findings)?, entry: header.entry };
         let gap = file.get(header.end..SEGMENT_OFFSET as usize).unwrap_or(&[]);
         if let Some(at) = first_nonzero(gap) {
@@ -85,10 +89,18 @@ pub(super) struct Segment {
     pub(super) size: u64,
 }
 
-/// The parts of the kernel's own ELF file: its loadable segments in order of their addresses, and their bytes as they
-/// lie in memory.
-pub(super) fn flatten_kernel(file: &[u8]) -> Option<(Vec<Segment>, Vec<u8>)> {
-    let (_, segments) = elf(file)?;
+/// What the kernel's own ELF file says.
+pub(super) struct KernelFile {
+    pub(super) entry: u64,
+    /// Its loadable segments in order of their addresses.
+    pub(super) segments: Vec<Segment>,
+    /// Their bytes as they lie in memory.
+    pub(super) flat: Vec<u8>,
+}
+
+/// Reads the kernel's own ELF file.
+pub(super) fn flatten_kernel(file: &[u8]) -> Option<KernelFile> {
+    let (header, segments) = elf(file)?;
     let mut loads: Vec<Segment> = segments.into_iter().filter(|s| s.load && s.size > 0).collect();
     loads.sort_by_key(|s| s.address);
     let mut flat = Vec::new();
@@ -103,13 +115,14 @@ pub(super) fn flatten_kernel(file: &[u8]) -> Option<(Vec<Segment>, Vec<u8>)> {
         flat.extend_from_slice(content);
         flat.resize(end.next_multiple_of(PAGE as usize), 0);
     }
-    Some((loads, flat))
+    Some(KernelFile { entry: header.entry, segments: loads, flat })
 }
 
 struct ElfHeader {
     entry: u64,
     /// Offset of the first byte after ELF header and program headers.
     end: usize,
+    sections: u16,
 }
 
 fn elf(file: &[u8]) -> Option<(ElfHeader, Vec<Segment>)> {
@@ -126,7 +139,8 @@ fn elf(file: &[u8]) -> Option<(ElfHeader, Vec<Segment>)> {
     let end = first.checked_add(count * PROGRAM_HEADER)?;
     let headers = file.get(first..end)?;
     let segments = headers.chunks_exact(PROGRAM_HEADER).map(segment).collect::<Option<_>>()?;
-    Some((ElfHeader { entry: u64_at(file, 24)?, end: end.max(ELF_HEADER) }, segments))
+    let sections = u16_at(file, 60)?;
+    Some((ElfHeader { entry: u64_at(file, 24)?, end: end.max(ELF_HEADER), sections }, segments))
 }
 
 fn segment(header: &[u8]) -> Option<Segment> {

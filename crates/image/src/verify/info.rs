@@ -48,6 +48,10 @@ impl Memory {
     pub(super) const STATE: u8 = 6;
     /// The largest kind in version 05.
     const LAST_KIND: u8 = 19;
+
+    pub(super) const fn end(&self) -> u64 {
+        self.address.saturating_add(self.size)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use palisade_abi::layout::{CPU_DATA_SIZE, CPU_STACK_SIZE, PAGE};
+use palisade_abi::plan::target_action;
 
 use super::System;
+use super::info::Memory;
 use super::ranges::Ranges;
 use super::rules::{
     Findings, KERNEL_MEMORY_CLEARED, KERNEL_MEMORY_DISTINCT, MEMORY_LISTED, MEMORY_RESTORED, TABLES_IN_IMAGE,
@@ -220,25 +222,36 @@ fn check_lists(system: &System<'_>, holdings: &[Holding], findings: &mut Finding
 /// Nothing that a subject can write keeps what an earlier owner of the memory, or an earlier life, left there.
 fn check_restored(system: &System<'_>, findings: &mut Findings) {
     for subject in &system.subjects {
+        let name = subject.name;
         let table = init_table(subject);
         let copies = table.iter().flat_map(|t| &t.copies);
         let restored: Ranges =
             copies.map(|c| (c.destination, c.destination.saturating_add(c.size))).collect();
         for piece in subject.reach.pieces().iter().filter(|p| p.access.write) {
-            let mut offset = 0;
-            while offset < piece.size {
-                let by_kernel = system.cleared.end_at(piece.phys + offset).map(|end| end - piece.phys);
-                let by_init = restored.end_at(piece.address + offset).map(|end| end - piece.address);
-                let Some(next) = by_kernel.max(by_init) else {
-                    let address = piece.address + offset;
+            let mut address = piece.address;
+            while address < piece.end() {
+                let channel = subject.declared(address).filter(|m| m.kind == Memory::CHANNEL);
+                let cleared = system.cleared.end_at(piece.phys + (address - piece.address));
+                let cleared = cleared.map(|end| piece.address + (end - piece.phys));
+                let next = match channel {
+                    Some(channel) => cleared.map(|end| end.min(channel.end())),
+                    None if table.is_some() => restored.end_at(address),
+                    None => cleared,
+                };
+                let Some(next) = next else {
                     findings.add(&MEMORY_RESTORED, || {
-                        format!("{}: nobody clears or restores the memory at {address:#x}", subject.name)
+                        format!("{name}: nobody clears or restores the memory at {address:#x}")
                     });
                     break;
                 };
-                offset = next;
+                address = next;
             }
         }
+        let targets = system.plan.target_events.get(subject.id);
+        let reset = targets.is_some_and(|t| t.iter().any(|e| e.action == target_action::RESET));
+        findings.require(table.is_some() || !reset, &MEMORY_RESTORED, || {
+            format!("{name}: it can be reset, but has no init table that restores its memory")
+        });
     }
 }
 

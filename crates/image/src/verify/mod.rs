@@ -23,8 +23,10 @@ mod start;
 mod subjects;
 mod tables;
 
-use palisade_abi::layout::PAGE;
-use palisade_abi::plan::{self, MAGIC, Plan, PlanError, Table};
+use std::collections::BTreeSet;
+
+use palisade_abi::layout::{BOOT_INFO_SIZE, PAGE, SUBJECT_INFO_SIZE};
+use palisade_abi::plan::{self, MAGIC, Plan, PlanError, Table, subject_flags};
 use zerocopy::IntoBytes;
 
 pub use facts::Facts;
@@ -34,7 +36,8 @@ use bytes::{first_nonzero, u64_at};
 use file::{Image, Segment};
 use ranges::Ranges;
 use rules::{
-    DEVICES_NONE, Findings, IMAGE_IS_ELF, KERNEL_KNOWN, NO_HIDDEN_BYTES, PLAN_MATCHES_IMAGE, PLAN_VALID,
+    DEVICES_NONE, Findings, IMAGE_IS_ELF, KERNEL_KNOWN, NAMES_UNIQUE, NO_HIDDEN_BYTES, PLAN_MATCHES_IMAGE,
+    PLAN_VALID,
 };
 use space::Space;
 use subjects::Subject;
@@ -94,6 +97,7 @@ fn verify_content(image: Image<'_>, expected: &Expected<'_>, findings: &mut Find
         }
     };
     check_header(image, plan_start, &plan, findings);
+    check_names(&plan, findings);
     let system = System::read(image, plan_start, &plan, segments, findings);
     system.check(findings, facts);
 }
@@ -110,6 +114,8 @@ struct System<'a> {
     ram: Ranges,
     /// The memory that the kernel clears at boot.
     cleared: Ranges,
+    /// Subject infos and boot infos, which the kernel completes at boot.
+    filled_in: Ranges,
     subjects: Vec<Subject<'a>>,
     /// What each CPU's kernel tables map.
     kernels: Vec<Space>,
@@ -134,7 +140,26 @@ impl<'a> System<'a> {
         }
         let subjects = Subject::read_all(image, plan_end, plan, &mut tables, findings);
         let (ram, cleared) = (Ranges::of(plan.ram), Ranges::of(plan.clear));
-        Self { image, plan, plan_start, plan_end, segments, ram, cleared, subjects, kernels, tables }
+        let filled_in = plan.subjects.iter().flat_map(|s| {
+            [
+                (s.subject_info, s.subject_info + SUBJECT_INFO_SIZE),
+                (s.boot_info, s.boot_info + BOOT_INFO_SIZE),
+            ]
+        });
+        let filled_in = filled_in.collect();
+        Self {
+            image,
+            plan,
+            plan_start,
+            plan_end,
+            segments,
+            ram,
+            cleared,
+            filled_in,
+            subjects,
+            kernels,
+            tables,
+        }
     }
 
     fn check(&self, findings: &mut Findings, facts: &mut Facts) {
@@ -203,10 +228,14 @@ fn check_kernel_bytes(
     expected: &Expected<'_>,
     findings: &mut Findings,
 ) -> Option<Vec<Segment>> {
-    let Some((segments, flat)) = file::flatten_kernel(expected.kernel?) else {
+    let Some(kernel) = file::flatten_kernel(expected.kernel?) else {
         findings.add(&KERNEL_KNOWN, || "the expected kernel is not a kernel's ELF file".to_owned());
         return None;
     };
+    let flat = kernel.flat;
+    findings.require(image.entry == kernel.entry, &KERNEL_KNOWN, || {
+        format!("the kernel is entered at {:#x}, not at {:#x}", image.entry, kernel.entry)
+    });
     let found = image.at(image.start(), plan_start - image.start()).unwrap_or_default();
     match found.iter().zip(&flat).position(|(a, b)| a != b) {
         Some(at) => findings.add(&KERNEL_KNOWN, || {
@@ -216,7 +245,7 @@ fn check_kernel_bytes(
             format!("the kernel has {:#x} bytes, the expected one {:#x}", found.len(), flat.len())
         }),
     }
-    Some(segments)
+    Some(kernel.segments)
 }
 
 fn check_header(image: Image<'_>, plan_start: u64, plan: &Plan<'_>, findings: &mut Findings) {
@@ -237,7 +266,8 @@ fn check_header(image: Image<'_>, plan_start: u64, plan: &Plan<'_>, findings: &m
     let reserved = header.reserved == 0
         && plan.frames.iter().all(|f| f.reserved == 0)
         && plan.partitions.iter().all(|p| p.reserved == 0)
-        && plan.source_events.iter().flatten().all(|e| e.reserved == 0);
+        && plan.source_events.iter().flatten().all(|e| e.reserved == 0)
+        && plan.subjects.iter().all(|s| s.flags & !KNOWN_FLAGS == 0);
     findings.require(reserved, &PLAN_MATCHES_IMAGE, || "a reserved field of the plan is not zero".to_owned());
     findings.require(!plan.name().is_empty(), &PLAN_MATCHES_IMAGE, || "the system has no name".to_owned());
     let counts = [
@@ -249,6 +279,16 @@ fn check_header(image: Image<'_>, plan_start: u64, plan: &Plan<'_>, findings: &m
     ];
     for (what, count) in counts {
         findings.require(count == 0, &DEVICES_NONE, || format!("the plan has {count} {what}"));
+    }
+}
+
+fn check_names(plan: &Plan<'_>, findings: &mut Findings) {
+    let mut names = BTreeSet::new();
+    for id in 0..plan.subjects.len() {
+        let name = plan.subject_name(id);
+        findings.require(!name.is_empty() && names.insert(name), &NAMES_UNIQUE, || {
+            format!("subject {id} has no name, or the name {name:?} of another one")
+        });
     }
 }
 
@@ -290,3 +330,5 @@ const fn table_name(table: Table) -> &'static str {
         Table::Iommus => "IOMMUs",
     }
 }
+
+const KNOWN_FLAGS: u16 = subject_flags::KERNEL_EXCEPTIONS | subject_flags::AUTOSTART;

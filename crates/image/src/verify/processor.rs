@@ -23,7 +23,7 @@ pub(super) fn check(system: &System<'_>, findings: &mut Findings) {
             if let Some((at, what)) = hidden.filter(|_| (0..4).any(|r| shown(leaf, r) != 0)) {
                 findings.add(&CPUID_HIDES, || format!("{name}: CPUID leaf {at:#x} shows {what}"));
             }
-            let main = leaf.leaf == EXTENDED_STATE_LEAF && leaf.subleaf == 0;
+            let main = leaf.leaf == EXTENDED_STATE_LEAF && matches!(leaf.subleaf, 0 | CpuidLeaf::ANY_SUBLEAF);
             let states = u64::from(shown(leaf, EAX)) | u64::from(shown(leaf, EDX)) << 32;
             findings.require(!main || states & !record.xcr0 == 0, &CPUID_HIDES, || {
                 format!("{name}: CPUID shows extended state {states:#x}, but it may use {:#x}", record.xcr0)

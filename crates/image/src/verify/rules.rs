@@ -31,7 +31,7 @@ macro_rules! rules {
 
 rules! {
     IMAGE_IS_ELF "image-is-elf"
-        "The image is a little-endian x86-64 ELF executable whose entry point lies in the kernel.";
+        "The image is a little-endian x86-64 ELF executable without sections, whose entry point lies in the kernel.";
     ONE_SEGMENT "one-load-segment"
         "One loadable segment at 1 MiB holds everything: it has content to its last byte and ends with the file.";
     NO_HIDDEN_BYTES "no-hidden-bytes"
@@ -39,11 +39,13 @@ rules! {
     MULTIBOOT "multiboot-headers"
         "A valid Multiboot 1 and a valid Multiboot 2 header lie where loaders look for them and load the whole file.";
     KERNEL_KNOWN "kernel-bytes-known"
-        "The kernel is byte for byte the expected one.";
+        "The kernel is byte for byte the expected one, and is entered where it wants to be.";
     PLAN_VALID "plan-valid"
         "A plan with a correct checksum and no dangling reference lies on the first page after the kernel.";
     PLAN_MATCHES_IMAGE "plan-matches-image"
         "The plan gives the image's true bounds, and every field without a meaning in this version is zero.";
+    NAMES_UNIQUE "names-unique"
+        "Every subject has a name, and no two have the same.";
     DEVICES_NONE "devices-none"
         "The plan has no devices, device interrupts or IOMMUs: this version has no rules that would judge them.";
     TABLES_IN_IMAGE "tables-inside-image"
@@ -55,7 +57,7 @@ rules! {
     NESTED_EQUAL "nested-tables-equal"
         "A subject's AMD and Intel tables agree in translation and rights for every page.";
     GUEST_IDENTITY "guest-is-identity"
-        "A subject's own tables translate every address to itself.";
+        "A subject's own tables translate every address to itself, from 64 KiB to 128 TiB.";
     GUEST_RIGHTS "guest-rights-equal-nested"
         "A subject's own tables and its nested tables map the same pages with the same rights, its own tables' pages aside.";
     GUEST_TABLES_HIDDEN "guest-tables-hidden"
@@ -85,13 +87,13 @@ rules! {
     KERNEL_MEMORY_CLEARED "kernel-memory-cleared"
         "The kernel clears its own volatile pages at boot, and clears nothing but listed memory outside image and crash record.";
     MEMORY_RESTORED "memory-restored"
-        "Every page that a subject can write is cleared by the kernel at boot, or restored by its init table at every start.";
+        "What a subject can write is cleared at boot if it is a channel, else restored by its init table at every start; a subject without one is cleared at boot and never reset.";
     IO_BITMAPS_EQUAL "io-bitmaps-equal"
         "A subject's AMD and Intel I/O bitmaps grant the same ports.";
     PORTS_ONE_OWNER "ports-one-owner"
         "No I/O port is granted to two subjects.";
     PORTS_OF_THE_KERNEL "ports-of-the-kernel"
-        "No subject is granted a port of the interrupt controllers, timers, PCI configuration, debug console, power or reset.";
+        "No subject is granted a port that the kernel uses, that stops or resets the machine, or that makes a device write to memory.";
     MSR_BITMAPS "msr-bitmaps"
         "A subject's AMD and Intel MSR bitmaps are equal and grant nothing but FS_BASE, GS_BASE and KERNEL_GS_BASE.";
     SCHEDULE_FITS "schedule-fits"
@@ -105,7 +107,7 @@ rules! {
     CONTENT_HASHES "content-hashes"
         "The content hash of a resource is the SHA-256 of the memory it describes.";
     KERNEL_WRITES_TRUE "kernel-writes-true"
-        "The pages of a subject that the kernel writes or reads are the ones the subject sees at their addresses, with the right rights.";
+        "The pages of a subject that the kernel writes or reads are the ones that it, and nobody else, sees at their addresses with the right rights.";
     BOOT_INFO_TRUE "boot-info-true"
         "The boot info gives a memory size inside the subject's RAM and a command line that ends inside the region.";
     ENTRY_EXECUTABLE "entry-executable"

@@ -9,8 +9,8 @@ use super::facts::Facts;
 use super::info::Memory;
 use super::kernel_memory::{Holding, Purpose};
 use super::rules::{
-    CONTENT_READ_ONLY, Findings, KERNEL_UNREACHABLE, MEMORY_HAS_SOURCE, MEMORY_LISTED, ONE_WRITER,
-    SHARING_DECLARED, WX,
+    CONTENT_READ_ONLY, Findings, KERNEL_UNREACHABLE, KERNEL_WRITES_TRUE, MEMORY_HAS_SOURCE, MEMORY_LISTED,
+    ONE_WRITER, SHARING_DECLARED, WX,
 };
 use super::space::Piece;
 use super::subjects::Subject;
@@ -104,6 +104,16 @@ impl Stretch {
     fn judge(&self, system: &System<'_>, holdings: &[Holding], findings: &mut Findings) {
         let name = |holder: &Holder| system.subjects.get(holder.subject).map_or("", |s| s.name);
         let start = self.start;
+        if let [one, other, ..] = self.holders.as_slice() {
+            let filled_in = system.filled_in.touch(start, start + self.size);
+            findings.require(!filled_in, &KERNEL_WRITES_TRUE, || {
+                format!(
+                    "{} and {} both see {start:#x}, which the kernel fills in for one",
+                    name(one),
+                    name(other)
+                )
+            });
+        }
         let writers: Vec<&Holder> = self.holders.iter().filter(|h| h.write).collect();
         let executor = self.holders.iter().find(|h| h.execute);
         let in_image = (system.image.start()..system.image.end()).contains(&start);
@@ -172,7 +182,7 @@ impl Stretch {
 
 impl Subject<'_> {
     /// The memory resource that an address of the subject belongs to.
-    fn declared(&self, address: u64) -> Option<&Memory> {
+    pub(super) fn declared(&self, address: u64) -> Option<&Memory> {
         let memory = self.info.as_ref()?.memory();
         memory.map(|(_, m)| m).find(|m| m.address <= address && address - m.address < m.size)
     }
@@ -257,7 +267,7 @@ fn cuts(system: &System<'_>, holdings: &[Holding]) -> impl Iterator<Item = u64> 
     let declared = system.subjects.iter().flat_map(|subject| {
         let memory = subject.info.iter().flat_map(|i| i.memory());
         memory.flat_map(|(_, m)| {
-            let last = m.address.saturating_add(m.size).saturating_sub(1);
+            let last = m.end().saturating_sub(1);
             let end = subject.nested.translate(last).map(|phys| phys + 1);
             [subject.nested.translate(m.address), end].into_iter().flatten()
         })

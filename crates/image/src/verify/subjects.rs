@@ -94,7 +94,8 @@ impl<'a> Subject<'a> {
             });
         }
         for piece in self.own.pieces() {
-            findings.require(piece.address == piece.phys, &GUEST_IDENTITY, || {
+            let in_bounds = piece.address >= FIRST_ADDRESS && piece.end() <= LAST_ADDRESS;
+            findings.require(piece.address == piece.phys && in_bounds, &GUEST_IDENTITY, || {
                 format!("{name}: its own tables lead from {:#x} to {:#x}", piece.address, piece.phys)
             });
         }
@@ -166,3 +167,8 @@ fn combine(own: &Space, nested: &Space) -> Option<Space> {
     }
     Some(reach)
 }
+
+/// Nothing of a subject lies below: so it can run as a process too, where these addresses are forbidden.
+const FIRST_ADDRESS: u64 = 0x1_0000;
+/// Above are addresses that the processor extends by their sign.
+const LAST_ADDRESS: u64 = 1 << 47;

@@ -147,6 +147,14 @@ impl Damage {
         self.map_nested(subject, address, phys, rights);
     }
 
+    /// Maps a large page read-only for a subject in all its tables.
+    pub(crate) fn map_large(&mut self, subject: usize, address: u64, phys: u64) {
+        let bits = PRESENT | ACCESSED | DIRTY | LARGE | NO_EXECUTE;
+        self.entry(Tree::Guest(subject), address, 2, |_| address | bits);
+        self.entry(Tree::Npt(subject), address, 2, |_| phys | bits | USER);
+        self.entry(Tree::Ept(subject), address, 2, |_| phys | 1 | 6 << 3 | LARGE);
+    }
+
     /// Maps a page in a subject's own tables only.
     pub(crate) fn map_own(&mut self, subject: usize, address: u64, to: u64, rights: Rights) {
         let bits = PRESENT | ACCESSED | DIRTY | native(rights);

@@ -1,5 +1,6 @@
 //! Arbitrary bytes: the verifier ends, and does not panic.
 
+use palisade_abi::layout::{INIT_TABLE, PAGE, TIME_INFO};
 use palisade_image::verify::{Expected, verify};
 use proptest::prelude::*;
 
@@ -60,12 +61,41 @@ proptest! {
         let _ = verify(&damaged.file, &Expected::default());
     }
 
+    /// Places and sizes at every edge, in resources that are otherwise well-formed, and in init tables.
+    #[test]
+    fn hostile_addresses_and_sizes_are_judged(
+        resources in prop::collection::vec((0..6_usize, 0..8_u8, edge(), edge()), 1..6),
+        operations in prop::collection::vec((0..5_usize, edge(), edge(), edge()), 0..5),
+    ) {
+        let mut damaged = Damage::new();
+        for (number, kind, address, size) in resources {
+            let data = &mut damaged.info(system::HELLO)[80 + number * 125 + 69..];
+            data[0] = kind;
+            data[8..16].copy_from_slice(&address.to_le_bytes());
+            data[16..24].copy_from_slice(&size.to_le_bytes());
+        }
+        let table = damaged.phys(system::HELLO, INIT_TABLE);
+        for (number, destination, source, size) in operations {
+            let operation = &mut damaged.at(table)[16 + number * 32..];
+            for (place, value) in [destination, source, size].iter().enumerate() {
+                operation[place * 8..place * 8 + 8].copy_from_slice(&value.to_le_bytes());
+            }
+        }
+        let _ = verify(&damaged.file, &Expected::default());
+    }
+
     #[test]
     fn a_truncated_image_is_refused(length in any::<prop::sample::Index>()) {
         let file = system::image();
         let cut = &file[..length.index(file.len())];
         prop_assert!(!verify(cut, &Expected::default()).is_good());
     }
+}
+
+/// Numbers at and next to the places where something ends.
+fn edge() -> impl Strategy<Value = u64> {
+    let ends = vec![0, PAGE, system::RAM, system::RAM + system::RAM_SIZE, TIME_INFO, 1 << 47, 1 << 63];
+    (prop::sample::select(ends), -2_i64..=2).prop_map(|(end, by)| end.wrapping_add_signed(by * 2048))
 }
 
 #[test]

@@ -5,15 +5,29 @@ use palisade_abi::plan::{Frame, MemoryRange, Partition, SourceEvent, Table, Tabl
 
 use super::{Mutation, breaks};
 use crate::damage::{Damage, SEGMENT};
-use crate::system::{HELLO, STOPPED};
+use crate::system::{HELLO, STOPPED, TIME};
 
 pub(super) const MUTATIONS: &[Mutation] = &[
     breaks("image-is-elf", &[], "the file is no ELF file", |d| d.file[0] = 0),
     breaks("image-is-elf", &[], "the file is for another processor", |d| d.file[18] = 40),
     breaks("image-is-elf", &[], "the file is cut off in its header", |d| d.file.truncate(100)),
-    breaks("image-is-elf", &["kernel-segments"], "the entry point is in the plan", |d| {
-        let plan = d.plan_address();
-        d.file[24..32].copy_from_slice(&plan.to_le_bytes());
+    breaks(
+        "image-is-elf",
+        &["kernel-bytes-known", "kernel-segments"],
+        "the entry point is in the plan",
+        |d| {
+            let plan = d.plan_address();
+            d.file[24..32].copy_from_slice(&plan.to_le_bytes());
+        },
+    ),
+    breaks("image-is-elf", &[], "the file has sections", |d| d.file[60] = 1),
+    breaks("image-is-elf", &["no-hidden-bytes"], "the program header is elsewhere", |d| {
+        d.file.copy_within(64..120, 0x800);
+        d.file[32..34].copy_from_slice(&0x800_u16.to_le_bytes());
+        d.file[0x900] = 1;
+    }),
+    breaks("kernel-bytes-known", &["kernel-segments"], "the kernel is entered in its data", |d| {
+        d.file[24..32].copy_from_slice(&0x10_3000_u64.to_le_bytes());
     }),
     breaks("one-load-segment", &[], "there is a second program header", |d| d.file[56] = 2),
     breaks("one-load-segment", &[], "the segment is loaded elsewhere", |d| d.file[PADDR + 2] += 1),
@@ -101,6 +115,16 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         d.record(Table::Frames, 0, |f: &mut Frame| f.reserved = 1);
     }),
     breaks("plan-valid", &[], "the action after a fatal error is unknown", |d| d.header(|h| h.on_fatal = 3)),
+    breaks("plan-matches-image", &[], "a subject has an unknown flag", |d| {
+        d.subject(HELLO, |s| s.flags |= 4)
+    }),
+    breaks("names-unique", &["subject-info-true"], "two subjects have one name", |d| {
+        let name = d.read_subject(TIME).name;
+        d.subject(HELLO, |s| s.name = name);
+    }),
+    breaks("names-unique", &["subject-info-true"], "a subject has no name", |d| {
+        d.subject(HELLO, |s| s.name = [0; 32])
+    }),
     breaks("plan-matches-image", &[], "the system has no name", |d| d.header(|h| h.name = [0; 32])),
     breaks("devices-none", &[], "the plan has a device", |d| {
         // The zeros of undefined target events are a device of the first subject without registers.

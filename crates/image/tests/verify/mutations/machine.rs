@@ -34,6 +34,8 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     breaks("ports-of-the-kernel", &[], "a subject has half of the power port", |d| grant(d, TIME, 0x605)),
     breaks("ports-of-the-kernel", &[], "a subject has the power-management timer", |d| grant(d, TIME, 0x60a)),
     breaks("ports-of-the-kernel", &[], "a subject has the debug console", |d| grant(d, TIME, 0xe9)),
+    breaks("ports-of-the-kernel", &[], "a subject has a DMA controller", |d| grant(d, TIME, 0xc4)),
+    breaks("ports-of-the-kernel", &[], "a subject has the keyboard controller", |d| grant(d, TIME, 0x64)),
     breaks("msr-bitmaps", &[], "an MSR can be read on AMD processors only", |d| {
         let amd = d.read_subject(HELLO).msrpm;
         d.clear_bit(amd, (0x2000 + 0x101) * 2 + 0x10);
@@ -69,6 +71,9 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     breaks("cpuid-hides", &[], "CPUID shows x2APIC", |d| d.cpuid(1, |l| l.mask[2] |= 1 << 21)),
     breaks("cpuid-hides", &[], "CPUID shows SVM", |d| d.cpuid(0x8000_0001, |l| l.mask[2] |= 1 << 2)),
     breaks("cpuid-hides", &[], "CPUID shows SVM's properties", |d| d.cpuid(7, |l| l.leaf = 0x8000_000a)),
+    breaks("cpuid-hides", &[], "CPUID shows too much extended state in every subleaf", |d| {
+        d.cpuid(7, |l| (l.leaf, l.subleaf, l.mask[0]) = (0xd, u32::MAX, 1 << 9));
+    }),
     breaks("cpuid-hides", &[], "CPUID shows extended state the subject may not use", |d| {
         d.cpuid(0xd, |l| l.mask[0] |= 1 << 9);
     }),

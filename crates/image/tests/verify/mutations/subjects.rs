@@ -14,7 +14,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     breaks("sharing-declared", &[], "the reader declares half of a channel", |d| {
         d.resource(LOG, "debuglog_hello")[18] /= 2;
     }),
-    breaks("sharing-declared", &[], "the writer declares a channel as plain memory", |d| {
+    breaks("sharing-declared", &["memory-restored"], "the writer declares a channel as plain memory", |d| {
         d.resource(HELLO, "debuglog")[0] = 0;
     }),
     breaks("kernel-unreachable", &["subject-info-true"], "the report is not declared", |d| {
@@ -40,43 +40,49 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     }),
     breaks(
         "subject-info-true",
-        &["sharing-declared"],
+        &["memory-restored", "sharing-declared"],
         "a declared region goes round the end of all addresses",
         |d| {
             d.resource(HELLO, "timed_event")[8..24]
                 .copy_from_slice(&address_and_size(TIMED_EVENT, 0_u64.wrapping_sub(PAGE)));
         },
     ),
-    breaks("subject-info-true", &["events-closed", "sharing-declared"], "a kind of memory is unknown", |d| {
-        d.resource(HELLO, "text")[0] = 20
-    }),
-    breaks("subject-info-true", &["events-closed", "sharing-declared"], "a right is unknown", |d| {
-        d.resource(HELLO, "text")[2] |= 4
-    }),
+    breaks(
+        "subject-info-true",
+        &["events-closed", "memory-restored", "sharing-declared"],
+        "a kind of memory is unknown",
+        |d| d.resource(HELLO, "text")[0] = 20,
+    ),
+    breaks(
+        "subject-info-true",
+        &["events-closed", "memory-restored", "sharing-declared"],
+        "a right is unknown",
+        |d| d.resource(HELLO, "text")[2] |= 4,
+    ),
     breaks("subject-info-true", &[], "a subject info has another subject's name", |d| {
         d.info(HELLO)[13] = b'H'
     }),
     breaks(
         "subject-info-true",
-        &["events-closed", "sharing-declared"],
+        &["events-closed", "memory-restored", "sharing-declared"],
         "a subject info has an unknown magic",
         |d| d.info(HELLO)[7] = 9,
     ),
     breaks(
         "subject-info-true",
-        &["events-closed", "sharing-declared"],
+        &["events-closed", "memory-restored", "sharing-declared"],
         "a subject info has too many resources",
         |d| d.info(TIME)[79] = 1,
     ),
     breaks(
         "subject-info-true",
-        &["events-closed", "sharing-declared"],
+        &["events-closed", "memory-restored", "sharing-declared"],
         "a subject info ends too early",
         |d| d.info(TIME)[78] -= 1,
     ),
     breaks(
         "subject-info-true",
-        &["events-closed", "sharing-declared"],
+        &["events-closed", "memory-restored", "sharing-declared"],
         "the resources of a subject info have a gap",
         |d| d.info(HELLO)[80] = 0,
     ),
@@ -87,7 +93,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     }),
     breaks(
         "subject-info-true",
-        &["events-closed", "sharing-declared"],
+        &["events-closed", "memory-restored", "sharing-declared"],
         "a name in a subject info has no end",
         |d| d.info(HELLO)[81] = 64,
     ),
@@ -104,13 +110,17 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     breaks("content-hashes", &[], "volatile memory claims content", |d| d.resource(HELLO, "debuglog")[1] = 2),
     breaks(
         "kernel-writes-true",
-        &["content-hashes", "sharing-declared", "subject-info-true"],
+        &["content-hashes", "memory-restored", "sharing-declared", "subject-info-true"],
         "the kernel writes to another subject info",
         |d| {
             let other = d.read_subject(TIME).subject_info;
             d.subject(HELLO, |s| s.subject_info = other);
         },
     ),
+    breaks("kernel-writes-true", &[], "a subject sees another one's subject info", |d| {
+        let info = d.read_subject(TIME).subject_info;
+        d.map(HELLO, 0xe_0007_0000, info, Rights::Read);
+    }),
     breaks("kernel-writes-true", &[], "the kernel writes to another boot info", |d| {
         let other = d.read_subject(TIME).boot_info;
         d.subject(HELLO, |s| s.boot_info = other);
@@ -160,6 +170,9 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     breaks("entry-executable", &[], "a subject's stack pointer is not aligned", |d| {
         d.subject(HELLO, |s| s.rsp -= 1);
     }),
+    breaks("memory-restored", &[], "a subject that can be reset has no init table", |d| {
+        d.subject(HELLO, |s| s.rip = TEXT)
+    }),
     breaks("memory-restored", &[], "the init table forgets a page of RAM", |d| {
         operation(d, 2)[16..24].copy_from_slice(&(RAM_SIZE - PAGE).to_le_bytes())
     }),
@@ -169,7 +182,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     breaks("init-table-true", &[], "the init table ends in data", |d| {
         init_table(d)[..8].copy_from_slice(&DATA.to_le_bytes());
     }),
-    breaks("init-table-true", &[], "the init table writes to text", |d| {
+    breaks("init-table-true", &["memory-restored"], "the init table writes to text", |d| {
         operation(d, 3)[..8].copy_from_slice(&TEXT.to_le_bytes());
     }),
     breaks("init-table-true", &[], "the init table writes behind the RAM", |d| {

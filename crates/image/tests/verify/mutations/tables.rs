@@ -107,15 +107,24 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     breaks("nested-tables-equal", &[], "the Intel tables lead elsewhere with a large page", |d| {
         d.entry(Tree::Ept(HELLO), LARGE_RAM, 2, |e| e + LARGE_PAGE);
     }),
-    breaks("guest-is-identity", &["guest-rights-equal-nested"], "a virtual page leads elsewhere", |d| {
-        d.map_own(HELLO, FREE, STATUS, Rights::ReadWrite);
-    }),
+    breaks(
+        "guest-is-identity",
+        &["guest-rights-equal-nested", "memory-restored"],
+        "a virtual page leads elsewhere",
+        |d| {
+            d.map_own(HELLO, FREE, STATUS, Rights::ReadWrite);
+        },
+    ),
     breaks("guest-rights-equal-nested", &[], "only the nested tables map a page", |d| {
         let ram = d.phys(HELLO, RAM);
         d.map_nested(HELLO, FREE, ram, Rights::ReadWrite);
     }),
     breaks("guest-rights-equal-nested", &[], "only a subject's own tables map a page", |d| {
         d.map_own(HELLO, FREE, FREE, Rights::Read);
+    }),
+    breaks("guest-is-identity", &[], "a subject has memory at address 0", |d| {
+        let ram = d.phys(HELLO, LARGE_RAM);
+        d.map_large(HELLO, 0, ram);
     }),
     breaks(
         "guest-rights-equal-nested",
@@ -170,13 +179,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     }),
     breaks("sharing-declared", &[], "a subject can read another one's RAM through a large page", |d| {
         let ram = d.phys(TIME, LARGE_RAM);
-        d.entry(Tree::Guest(HELLO), LARGE_FREE, 2, |_| {
-            LARGE_FREE | PRESENT | ACCESSED | DIRTY | LARGE | NO_EXECUTE
-        });
-        d.entry(Tree::Npt(HELLO), LARGE_FREE, 2, |_| {
-            ram | PRESENT | USER | ACCESSED | DIRTY | LARGE | NO_EXECUTE
-        });
-        d.entry(Tree::Ept(HELLO), LARGE_FREE, 2, |_| ram | 1 | 6 << 3 | LARGE);
+        d.map_large(HELLO, LARGE_FREE, ram);
     }),
     breaks("sharing-declared", &[], "writer and reader see a channel at different offsets", |d| {
         let next = d.phys(LOG, CHANNELS + PAGE);
@@ -258,12 +261,17 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         let report = d.read_header().report;
         d.map(HELLO, FREE, report, Rights::Read);
     }),
-    breaks("kernel-unreachable", &["subject-info-true"], "the supervisor can write to the report", |d| {
-        d.protect(SUPERVISOR, REPORT, Rights::ReadWrite);
-    }),
     breaks(
         "kernel-unreachable",
-        &["kernel-writes-true", "sharing-declared"],
+        &["memory-restored", "subject-info-true"],
+        "the supervisor can write to the report",
+        |d| {
+            d.protect(SUPERVISOR, REPORT, Rights::ReadWrite);
+        },
+    ),
+    breaks(
+        "kernel-unreachable",
+        &["kernel-writes-true", "memory-restored", "sharing-declared"],
         "a subject can write to its scheduling info",
         |d| {
             d.protect(HELLO, SCHEDULING_INFO, Rights::ReadWrite);
@@ -274,6 +282,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         &[
             "content-read-only",
             "guest-tables-hidden",
+            "kernel-writes-true",
             "memory-listed",
             "one-writer",
             "sharing-declared",
