@@ -14,7 +14,7 @@ pub struct Facts {
     pub subjects: Vec<String>,
     /// Pages that subjects can reach; one that several can reach is counted for each.
     pub subject_pages: u64,
-    /// Physical pages that more than one subject can reach.
+    /// Physical pages that one subject writes and others read.
     pub shared_pages: u64,
     /// Pages that are page tables.
     pub table_pages: u64,

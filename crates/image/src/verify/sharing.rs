@@ -29,7 +29,7 @@ pub(super) fn check(system: &System<'_>, holdings: &[Holding], findings: &mut Fi
         check_kernel_unreachable(subject, holdings, findings);
     }
     sweep(system, holdings, |stretch| {
-        if stretch.holders.len() > 1 {
+        if stretch.holders.len() > 1 && stretch.holders.iter().any(|h| h.write) {
             facts.shared_pages += stretch.size / PAGE;
         }
         stretch.judge(system, holdings, findings);
