@@ -1,11 +1,11 @@
 //! Damage to what a subject is told, and to how it starts.
 
-use palisade_abi::layout::{BOOT_INFO, CHANNELS, INIT_TABLE, PAGE, TIMED_EVENT};
+use palisade_abi::layout::{BOOT_INFO, CHANNELS, INIT_TABLE, PAGE, STATUS, TIMED_EVENT};
 use palisade_abi::plan::{CodeRange, Partition, Table};
 
 use super::{Mutation, breaks};
 use crate::damage::{Damage, Rights};
-use crate::system::{CONSTANTS, DATA, HELLO, LOG, RAM, RAM_SIZE, TEXT, TIME};
+use crate::system::{CONSTANTS, DATA, HELLO, LOG, RAM, RAM_SIZE, SUPERVISOR, TEXT, TIME};
 
 pub(super) const MUTATIONS: &[Mutation] = &[
     breaks("sharing-declared", &[], "the reader declares a channel as something else", |d| {
@@ -18,7 +18,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         d.resource(HELLO, "debuglog")[0] = 0;
     }),
     breaks("kernel-unreachable", &["subject-info-true"], "the report is not declared", |d| {
-        d.resource(crate::system::SUPERVISOR, "report")[8..24].copy_from_slice(&address_and_size(TEXT, PAGE));
+        d.resource(SUPERVISOR, "report")[8..24].copy_from_slice(&address_and_size(TEXT, PAGE));
     }),
     breaks(
         "subject-info-true",
@@ -30,7 +30,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     ),
     breaks("subject-info-true", &[], "text is declared writable", |d| d.resource(HELLO, "text")[2] = 3),
     breaks("subject-info-true", &[], "a declared page is not mapped", |d| {
-        d.resource(HELLO, "timed_event")[8..16].copy_from_slice(&0xe_0007_0000_u64.to_le_bytes());
+        d.resource(HELLO, "timed_event")[8..16].copy_from_slice(&FREE.to_le_bytes());
     }),
     breaks("subject-info-true", &["sharing-declared"], "a channel is declared larger than it is", |d| {
         d.resource(HELLO, "debuglog")[18] += 1;
@@ -119,7 +119,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     ),
     breaks("kernel-writes-true", &[], "a subject sees another one's subject info", |d| {
         let info = d.read_subject(TIME).subject_info;
-        d.map(HELLO, 0xe_0007_0000, info, Rights::Read);
+        d.map(HELLO, FREE, info, Rights::Read);
     }),
     breaks("kernel-writes-true", &[], "the kernel writes to another boot info", |d| {
         let other = d.read_subject(TIME).boot_info;
@@ -149,7 +149,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         &["kernel-tables", "kernel-unreachable", "memory-has-source"],
         "scheduling info is published elsewhere",
         |d| {
-            let status = d.phys(TIME, palisade_abi::layout::STATUS);
+            let status = d.phys(TIME, STATUS);
             d.record(Table::Partitions, 0, |p: &mut Partition| p.scheduling_info = status);
         },
     ),
@@ -232,3 +232,6 @@ fn address_and_size(address: u64, size: u64) -> [u8; 16] {
     bytes[8..].copy_from_slice(&size.to_le_bytes());
     bytes
 }
+
+/// Nothing is mapped here, but there are tables for it.
+const FREE: u64 = 0xe_0007_0000;

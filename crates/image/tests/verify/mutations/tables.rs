@@ -1,11 +1,12 @@
 //! Damage to subjects' own and nested tables.
 
-use palisade_abi::layout::{CRASH_RECORD, GUEST_TABLES, LARGE_PAGE, PAGE, REPORT, SCHEDULING_INFO, STATUS};
+use palisade_abi::layout::{
+    CHANNELS, CRASH_RECORD, GUEST_TABLES, INIT_TABLE, LARGE_PAGE, PAGE, REPORT, SCHEDULING_INFO, STATUS,
+};
 
 use super::{Mutation, breaks};
 use crate::damage::{ACCESSED, DIRTY, EPT_EXECUTE, LARGE, NO_EXECUTE, PRESENT, Rights, Tree, USER, WRITE};
 use crate::system::{CONSTANTS, DATA, HELLO, LOG, RAM, SUPERVISOR, TEXT, TIME};
-use palisade_abi::layout::CHANNELS;
 
 pub(super) const MUTATIONS: &[Mutation] = &[
     breaks(
@@ -190,7 +191,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         &["memory-restored", "sharing-declared"],
         "a subject can write to its init table",
         |d| {
-            d.protect(HELLO, palisade_abi::layout::INIT_TABLE, Rights::ReadWrite);
+            d.protect(HELLO, INIT_TABLE, Rights::ReadWrite);
         },
     ),
     breaks(
