@@ -102,6 +102,8 @@ pub struct Subject {
     pub backoff_max: Located<u64>,
     /// Who takes its exceptions.
     pub exceptions: Exceptions,
+    /// What it may do to the machine as a whole.
+    pub rights: Vec<MachineRight>,
     /// Its CPU, if the description gives one.
     pub cpu: Option<Located<u16>>,
     /// Bytes of its log channel.
@@ -112,6 +114,28 @@ impl Subject {
     /// Its CPU where no schedule says otherwise.
     fn default_cpu(&self) -> u16 {
         self.cpu.as_ref().map_or(0, |cpu| cpu.value)
+    }
+}
+
+/// Something that a subject may do to the machine as a whole: it gets a source event for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MachineRight {
+    /// Power it off.
+    PowerOff,
+    /// Reset it.
+    Reset,
+    /// Stop the system with a crash record.
+    Panic,
+}
+
+impl MachineRight {
+    /// The name of the source event.
+    pub(crate) const fn event(self) -> &'static str {
+        match self {
+            Self::PowerOff => "system_power_off",
+            Self::Reset => "system_reset",
+            Self::Panic => "system_panic",
+        }
     }
 }
 

@@ -104,6 +104,14 @@ impl Info {
         })
     }
 
+    /// The number of the source event with this name.
+    pub(super) fn event(&self, name: &str) -> Option<usize> {
+        self.resources.iter().find_map(|r| match r.data {
+            Data::Event(number) if r.name == name => Some(usize::from(number)),
+            _ => None,
+        })
+    }
+
     /// Numbers of the source events that the subject was told about.
     pub(super) fn events(&self) -> impl Iterator<Item = u8> {
         self.resources.iter().filter_map(|r| match r.data {

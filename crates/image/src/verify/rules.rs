@@ -100,8 +100,8 @@ rules! {
         "Frames fill the major frame and are at least 100 microseconds; every subject is scheduled exactly once, on its own CPU.";
     EVENTS_CLOSED "events-closed"
         "Events lead to defined targets, carry an inter-processor interrupt exactly between CPUs, and are declared or raised by traps.";
-    POWER_BY_SUPERVISOR "power-by-supervisor"
-        "Only the supervisor can reset, power off or stop the machine.";
+    MACHINE_RIGHTS "machine-rights"
+        "Only the supervisor, and subjects whose subject info declares the right by its event's name, can reset, power off or stop the machine.";
     SUBJECT_INFO_TRUE "subject-info-true"
         "Subject infos are well-formed, name their subject, and agree with its tables in address, size and rights.";
     CONTENT_HASHES "content-hashes"

@@ -6,7 +6,7 @@ use palisade_abi::layout::MAX_EVENTS;
 use palisade_abi::plan::{NONE, SourceEvent, slice, source_action, source_flags};
 
 use super::System;
-use super::rules::{EVENTS_CLOSED, Findings, POWER_BY_SUPERVISOR, SCHEDULE_FITS};
+use super::rules::{EVENTS_CLOSED, Findings, MACHINE_RIGHTS, SCHEDULE_FITS};
 use super::subjects::Subject;
 
 /// Checks the schedule and the events.
@@ -117,12 +117,19 @@ fn check_event(
     findings.require(interrupts == other_cpu, &EVENTS_CLOSED, || {
         format!("{name}: event {number} must interrupt its target's CPU exactly if that is another one")
     });
-    let power = matches!(
-        event.action,
-        source_action::SYSTEM_RESET | source_action::SYSTEM_POWER_OFF | source_action::SYSTEM_PANIC
-    );
-    findings.require(!power || name == SUPERVISOR, &POWER_BY_SUPERVISOR, || {
-        format!("{name}: event {number} resets, powers off or stops the machine")
+    let right = match event.action {
+        source_action::SYSTEM_RESET => Some("system_reset"),
+        source_action::SYSTEM_POWER_OFF => Some("system_power_off"),
+        source_action::SYSTEM_PANIC => Some("system_panic"),
+        _ => None,
+    };
+    let declared = right.is_none_or(|right| {
+        name == SUPERVISOR || subject.info.as_ref().is_some_and(|i| i.event(right) == Some(number))
+    });
+    findings.require(declared, &MACHINE_RIGHTS, || {
+        format!(
+            "{name}: event {number} resets, powers off or stops the machine, and no right to that is declared"
+        )
     });
     findings.require(event.action != source_action::UNMASK_INTERRUPT, &EVENTS_CLOSED, || {
         format!("{name}: event {number} unmasks an interrupt, but there are no devices")

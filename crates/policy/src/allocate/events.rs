@@ -4,7 +4,7 @@ use palisade_abi::plan::{source_action, target_action};
 use palisade_abi::supervisor_config::Restart;
 
 use crate::plan::{SourceEvent, TargetEvent};
-use crate::system::{Arrival, EndAction, Subject, System};
+use crate::system::{Arrival, EndAction, MachineRight, Subject, System};
 
 /// The events of a subject.
 #[derive(Debug, Clone, Default)]
@@ -72,6 +72,9 @@ fn wire_own(system: &System, events: &mut [SubjectEvents]) {
                 own.add_source(5, LOG_READY, source_action::NONE, Some((LOG as u16, log_event)));
             }
         }
+        for right in &subject.rights {
+            own.add_named_source(right.event(), machine_action(*right), None);
+        }
     }
 }
 
@@ -130,6 +133,14 @@ fn wire_supervisor(system: &System, events: &mut [SubjectEvents]) {
     // Without its supervisor a system neither restarts anything nor ends.
     events[SUPERVISOR].stopped =
         events[SUPERVISOR].add_named_source(STOPPED, source_action::SYSTEM_PANIC, None);
+}
+
+const fn machine_action(right: MachineRight) -> u8 {
+    match right {
+        MachineRight::PowerOff => source_action::SYSTEM_POWER_OFF,
+        MachineRight::Reset => source_action::SYSTEM_RESET,
+        MachineRight::Panic => source_action::SYSTEM_PANIC,
+    }
 }
 
 /// Whether its program sleeps on events and writes a status page.

@@ -98,19 +98,18 @@ impl<'a> Fields<'a> {
 
     /// One of a few words.
     pub(crate) fn choice<T: Copy>(&self, key: &'static str, choices: &[(&str, T)]) -> Option<Located<T>> {
-        let text = self.text(key)?;
-        match choices.iter().find(|(name, _)| *name == text.value) {
-            Some((_, value)) => Some(text.map(|_| *value)),
-            None => {
-                let names = choices.iter().map(|(name, _)| *name);
-                self.problems.add(
-                    Problem::error(&reading::VALUE, format!("`{key}` cannot be `{}`", text.value))
-                        .at(&text.place, "not one of the choices")
-                        .help(did_you_mean(&text.value, names)),
-                );
-                None
-            }
+        choice_of(self.node(key)?, key, choices, self.problems)
+    }
+
+    /// Some of a few words; each counts once. None if the key is not there.
+    pub(crate) fn choices<T: Copy + PartialEq>(&self, key: &'static str, choices: &[(&str, T)]) -> Vec<T> {
+        let Some(node) = self.node(key) else { return Vec::new() };
+        let mut chosen = Vec::new();
+        for item in items(node, key, self.problems) {
+            let choice = choice_of(item, key, choices, self.problems).map(|choice| choice.value);
+            chosen.extend(choice.filter(|choice| !chosen.contains(choice)));
         }
+        chosen
     }
 
     /// A whole number within a range.
@@ -196,6 +195,25 @@ pub(crate) fn text_of(node: &Node, key: &str, problems: &Collector) -> Option<Lo
             None
         }
     }
+}
+
+/// A value that must be one of a few words.
+fn choice_of<T: Copy>(
+    node: &Node,
+    key: &str,
+    choices: &[(&str, T)],
+    problems: &Collector,
+) -> Option<Located<T>> {
+    let text = text_of(node, key, problems)?;
+    let chosen = choices.iter().find(|(name, _)| *name == text.value).map(|(_, value)| *value);
+    if chosen.is_none() {
+        problems.add(
+            Problem::error(&reading::VALUE, format!("`{key}` cannot be `{}`", text.value))
+                .at(&text.place, "not one of the choices")
+                .help(did_you_mean(&text.value, choices.iter().map(|(name, _)| *name))),
+        );
+    }
+    chosen.map(|chosen| text.map(|_| chosen))
 }
 
 /// A value that must be a whole number within a range.

@@ -12,7 +12,7 @@ use crate::plan::{Exceptions, SubjectKind};
 use crate::problem::Problem;
 use crate::rules::reading;
 use crate::source::{Located, Place};
-use crate::system::Subject;
+use crate::system::{MachineRight, Subject};
 
 /// The system's own subjects, then the unikernels in the order of the text.
 pub(super) fn all(fields: &Fields<'_>, start: &Place, context: &Context<'_>) -> Vec<Subject> {
@@ -45,6 +45,7 @@ fn native(name: &str, kind: SubjectKind, start: &Place, context: &Context<'_>) -
         backoff: Located::new(DEFAULT_BACKOFF, start),
         backoff_max: Located::new(DEFAULT_BACKOFF_MAX, start),
         exceptions: Exceptions::Kernel,
+        rights: Vec::new(),
         cpu: None,
         log_size: Located::new(DEFAULT_LOG_SIZE, start),
     }
@@ -71,6 +72,7 @@ fn unikernel(name: &Located<String>, node: &Node, context: &Context<'_>) -> Opti
         backoff,
         backoff_max: or(fields.duration("backoff_max"), default_max),
         exceptions: fields.choice("exceptions", &EXCEPTIONS).map_or(Exceptions::Guest, |e| e.value),
+        rights: fields.choices("rights", &RIGHTS),
         cpu: fields.integer("cpu", 0..=u16::MAX),
         log_size: or(fields.size("log"), DEFAULT_LOG_SIZE),
     };
@@ -125,6 +127,8 @@ pub(crate) const NATIVES: [(&str, SubjectKind); 3] =
 const RESTARTS: [(&str, Restart); 3] =
     [("never", Restart::Never), ("on-failure", Restart::OnFailure), ("always", Restart::Always)];
 const EXCEPTIONS: [(&str, Exceptions); 2] = [("guest", Exceptions::Guest), ("kernel", Exceptions::Kernel)];
+const RIGHTS: [(&str, MachineRight); 3] =
+    [("power-off", MachineRight::PowerOff), ("reset", MachineRight::Reset), ("panic", MachineRight::Panic)];
 
 const DEFAULT_RAM: u64 = 32 << 20;
 /// Native subjects have a stack of their own and no heap.

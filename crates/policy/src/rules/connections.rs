@@ -281,6 +281,16 @@ fn check_handovers(system: &System, problems: &Collector) {
 /// Resources that the builder makes.
 const OWN_RESOURCES: [&str; 6] = ["debuglog", "time_info", "stack", "status", "timed_event", "config"];
 /// Source events that the builder makes.
-const OWN_SOURCES: [&str; 6] = ["solo5_exit", "sleep", "yield", "timer", "log_ready", "stopped"];
+const OWN_SOURCES: [&str; 9] = [
+    "solo5_exit",
+    "sleep",
+    "yield",
+    "timer",
+    "log_ready",
+    "stopped",
+    "system_power_off",
+    "system_reset",
+    "system_panic",
+];
 /// Target events that the builder makes.
 const OWN_TARGETS: [&str; 4] = ["reset", "timer", "log_ready", "subject_changed"];

@@ -6,7 +6,7 @@ use palisade_abi::supervisor_config::{self, Restart};
 use super::{HELLO, region};
 use crate::Options;
 use crate::plan::{Backing, Plan, ResourceData, Rights, Subject};
-use crate::testing::{Elf, TestLibrary, assert_passes, hello_with, plan, plan_with};
+use crate::testing::{Elf, TestLibrary, assert_breaks, assert_passes, hello_with, plan, plan_with};
 
 fn hello() -> Plan {
     assert_passes(plan(HELLO)).plan
@@ -175,4 +175,26 @@ fn large_channels_are_mapped_with_large_pages_at_both_ends() {
     let plan = assert_passes(plan(&hello_with(channel))).plan;
     let large = plan.channels.iter().find(|channel| channel.name == "c").unwrap();
     assert_eq!([large.writer.1, large.reader.1, large.phys].map(|address| address % (2 << 20)), [0, 0, 0]);
+}
+
+#[test]
+fn a_right_over_the_machine_is_a_source_event_of_that_name() {
+    let text = "[subject.a]\nunikernel = \"hello\"\nrights = [\"panic\", \"power-off\", \"panic\"]";
+    let planned = assert_passes(plan(text));
+    let events = &planned.plan.subjects[3].source_events;
+    let actions: Vec<_> = events
+        .iter()
+        .filter(|e| e.name.starts_with("system_"))
+        .map(|e| (e.name.as_str(), e.action))
+        .collect();
+    let expected = [
+        ("system_panic", source_action::SYSTEM_PANIC),
+        ("system_power_off", source_action::SYSTEM_POWER_OFF),
+    ];
+    assert_eq!(actions, expected);
+}
+
+#[test]
+fn an_unknown_right_is_pointed_at() {
+    assert_breaks(plan("[subject.a]\nunikernel = \"hello\"\nrights = [\"panics\"]"), "value", 3, "panic");
 }

@@ -95,16 +95,16 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     breaks("events-closed", &[], "a trap raises an event that does not exist", |d| {
         d.subject(HELLO, |s| s.trap_events[6] = 40);
     }),
-    breaks("power-by-supervisor", &[], "a unikernel can power the machine off", |d| {
+    breaks("machine-rights", &[], "a unikernel can power the machine off", |d| {
         d.source_event(HELLO, SLEEP, |e| e.action = source_action::SYSTEM_POWER_OFF);
     }),
-    breaks("power-by-supervisor", &[], "the log can reset the machine", |d| {
+    breaks("machine-rights", &[], "the log can reset the machine", |d| {
         d.source_event(LOG, SLEEP, |e| e.action = source_action::SYSTEM_RESET);
     }),
-    breaks("power-by-supervisor", &[], "a unikernel's fault stops the system", |d| {
+    breaks("machine-rights", &[], "a unikernel's fault stops the system", |d| {
         d.source_event(HELLO, STOPPED, |e| e.action = source_action::SYSTEM_PANIC);
     }),
-    breaks("power-by-supervisor", &["subject-info-true"], "the supervisor has another name", |d| {
+    breaks("machine-rights", &["subject-info-true"], "the supervisor has another name", |d| {
         d.subject(SUPERVISOR, |s| s.name[0] = b'S');
     }),
 ];
