@@ -49,7 +49,7 @@ extern "C" fn kernel_start_rust(magic: u32, information: u32) -> ! {
     check_plan_is_for_this_kernel(&plan);
     // SAFETY: the arguments are the loader's; the kernel has written nothing but its own memory so far.
     check_memory(&plan, unsafe { MemoryMap::of_loader(magic, information) });
-    let extended_state = check_processor(&plan);
+    let extended_state = check_processor();
     // SAFETY: the plan names the local APIC; the boot tables map it, and the processor's own range registers keep it uncached.
     let apic = unsafe { LocalApic::enable(plan.header.local_apic) };
     let Some(speeds) = calibrate::measure(&apic, plan.header.pm_timer_port) else {
@@ -135,11 +135,11 @@ fn check_memory(plan: &Plan<'_>, map: Result<MemoryMap, NoMap>) {
 }
 
 /// Everything the kernel needs of the processor.
-fn check_processor(plan: &Plan<'_>) -> ExtendedState {
+fn check_processor() -> ExtendedState {
     if !paging::no_execute_exists() {
         refuse(&[Part::Text("the CPU has no no-execute pages (NX)")]);
     }
-    if let Some(missing) = svm::missing_feature(plan.subjects.len()) {
+    if let Some(missing) = svm::missing_feature() {
         refuse(&[Part::Text("the CPU has no "), Part::Text(missing)]);
     }
     let Some(state) = ExtendedState::enable() else { refuse(&[Part::Text("the CPU has no usable XSAVE")]) };

@@ -64,7 +64,7 @@ impl<V: Virtualisation> Running<V> {
         let offered = self.dispatcher.pending_interrupt(id);
         self.backend.offer_interrupt(subject, offered);
         self.arm(now, until);
-        let exit = self.backend.run(subject);
+        let exit = self.backend.run(subject, id.index());
         if let Some(vector) = offered
             && self.backend.interrupt_was_taken(subject)
         {

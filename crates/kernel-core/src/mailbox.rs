@@ -7,7 +7,8 @@ use palisade_abi::layout::MAX_SUBJECTS;
 /// A subject's pending target events and its wake token.
 ///
 /// An arriving event sets its bit first and the token second; `sleep` takes the token first. So whichever order the two
-/// CPUs run in, either the sleeper finds the token and does not sleep, or it sleeps and the token wakes it.
+/// CPUs run in, either the sleeper finds the token and does not sleep, or it sleeps and the token wakes it. The token is set
+/// by a swap and not a store, so that it is visible before the interrupt that is sent to the sleeper's CPU next.
 #[derive(Debug)]
 pub struct Mailbox {
     pending: AtomicU64,
@@ -24,12 +25,12 @@ impl Mailbox {
     /// Makes target event `number` pending and sets the wake token.
     pub fn deliver(&self, number: u8) {
         self.pending.fetch_or(1 << (number & 63), Ordering::AcqRel);
-        self.token.store(true, Ordering::Release);
+        self.token.swap(true, Ordering::AcqRel);
     }
 
     /// Sets the wake token alone.
     pub fn wake(&self) {
-        self.token.store(true, Ordering::Release);
+        self.token.swap(true, Ordering::AcqRel);
     }
 
     /// Takes all pending events.

@@ -81,7 +81,7 @@ impl Trap {
 ///
 /// The subject's control block and registers live in pages that the plan gives it; the back end reaches them through its record.
 pub(crate) trait Virtualisation {
-    /// Puts a subject into its initial state for its start number `generation`.
+    /// Puts the subject with this index in the plan into its initial state for its start number `generation`.
     fn reset(&mut self, subject: &Subject, index: usize, generation: u64);
     /// The subject's registers.
     fn registers(&mut self, subject: &Subject) -> &mut Registers;
@@ -93,6 +93,6 @@ pub(crate) trait Virtualisation {
     fn interrupt_was_taken(&mut self, subject: &Subject) -> bool;
     /// The subject's instruction and stack pointers.
     fn position(&mut self, subject: &Subject) -> (u64, u64);
-    /// Runs the subject until it exits.
-    fn run(&mut self, subject: &Subject) -> Exit;
+    /// Runs the subject with this index in the plan until it exits.
+    fn run(&mut self, subject: &Subject, index: usize) -> Exit;
 }

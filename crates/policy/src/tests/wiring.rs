@@ -196,5 +196,10 @@ fn a_right_over_the_machine_is_a_source_event_of_that_name() {
 
 #[test]
 fn an_unknown_right_is_pointed_at() {
-    assert_breaks(plan("[subject.a]\nunikernel = \"hello\"\nrights = [\"panics\"]"), "value-range", 3, "panic");
+    assert_breaks(
+        plan("[subject.a]\nunikernel = \"hello\"\nrights = [\"panics\"]"),
+        "value-range",
+        3,
+        "panic",
+    );
 }

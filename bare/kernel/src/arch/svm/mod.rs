@@ -1,5 +1,8 @@
 //! AMD's virtualisation extension (AMD APM volume 2, chapter 15).
 
+use core::num::NonZeroUsize;
+
+use palisade_abi::layout::MAX_SUBJECTS;
 use palisade_abi::plan::{Cpu, Subject, subject_flags, trap};
 
 use self::vmcb::Vmcb;
@@ -16,23 +19,58 @@ mod vmcb;
 pub(crate) struct Svm<'p> {
     memory: PlanMemory<'p>,
     host_state: u64,
+    asids: Asids,
+}
+
+/// Address space identifiers. Identifier 0 is the host's. A processor can have fewer than there are subjects; then some share
+/// one, and translations cached for the one are flushed before another runs.
+struct Asids {
+    /// Identifiers from 1 to this are used; at least 1.
+    count: NonZeroUsize,
+    /// For each identifier, the subject that ran with it last.
+    users: [usize; MAX_SUBJECTS],
+}
+
+impl Asids {
+    fn new() -> Self {
+        let announced = processor::cpuid(SVM_FEATURES, 0)[1] as usize;
+        let count =
+            NonZeroUsize::new(announced.saturating_sub(1).min(MAX_SUBJECTS)).unwrap_or(NonZeroUsize::MIN);
+        Self { count, users: [usize::MAX; MAX_SUBJECTS] }
+    }
+
+    /// Has the next run of subject `index` begin without cached translations.
+    fn forget(&mut self, index: usize) {
+        for user in self.users.iter_mut().filter(|user| **user == index) {
+            *user = usize::MAX;
+        }
+    }
+
+    /// The control block's word for a run of subject `index`: its identifier, and whether its translations are flushed.
+    fn for_run(&mut self, index: usize) -> u64 {
+        let identifier = index % self.count;
+        let user = &mut self.users[identifier & (MAX_SUBJECTS - 1)];
+        let flush = if *user == index { 0 } else { TLB_FLUSH };
+        *user = index;
+        (identifier as u64 + 1) | flush
+    }
 }
 
 /// What the kernel needs of SVM, and whether this CPU has it: the name of the first thing that is missing.
-pub(crate) fn missing_feature(subjects: usize) -> Option<&'static str> {
+pub(crate) fn missing_feature() -> Option<&'static str> {
     if processor::cpuid(0x8000_0001, 0)[2] & 1 << 2 == 0 {
         return Some("SVM (AMD-V)");
     }
-    let [_, asids, _, features] = processor::cpuid(0x8000_000a, 0);
+    let [_, identifiers, _, features] = processor::cpuid(SVM_FEATURES, 0);
     if features & 1 == 0 {
         return Some("nested paging (AMD NPT)");
     }
-    // SAFETY: the register exists wherever CPUID announces SVM.
-    if unsafe { read_msr(VM_CR) } & VM_CR_SVM_DISABLED != 0 {
-        return Some("SVM (AMD-V): the firmware has disabled it");
+    if identifiers < 2 {
+        return Some("address space identifiers (SVM ASIDs)");
     }
-    // Identifier 0 is the host's, so the subjects' go from 1 to their number.
-    ((asids as usize) <= subjects).then_some("enough address space identifiers (SVM ASIDs)")
+    // SAFETY: the register exists wherever CPUID announces SVM.
+    let disabled = unsafe { read_msr(VM_CR) } & VM_CR_SVM_DISABLED != 0;
+    disabled.then_some("SVM (AMD-V): the firmware has disabled it")
 }
 
 impl<'p> Svm<'p> {
@@ -48,7 +86,7 @@ impl<'p> Svm<'p> {
             write_msr(VM_HSAVE_PA, cpu.host_area);
             core::arch::asm!("vmsave rax", in("rax") host_state, options(nostack, preserves_flags));
         }
-        Self { memory, host_state }
+        Self { memory, host_state, asids: Asids::new() }
     }
 
     fn classify(&mut self, subject: &Subject, vmcb: &Vmcb) -> Exit {
@@ -100,12 +138,12 @@ impl Virtualisation for Svm<'_> {
     fn reset(&mut self, subject: &Subject, index: usize, generation: u64) {
         let registers = self.registers(subject);
         *registers = Registers { rsi: generation, rdi: subject.rdi, mxcsr: 0x1f80, ..Registers::default() };
+        self.asids.forget(index);
         let vmcb = control(subject);
         vmcb.clear();
         set_intercepts(&vmcb, subject);
         vmcb.set(vmcb::IOPM, subject.iopm);
         vmcb.set(vmcb::MSRPM, subject.msrpm);
-        vmcb.set(vmcb::ASID_AND_TLB, (index as u64 + 1) | TLB_FLUSH);
         vmcb.set(vmcb::VIRTUAL_INTERRUPT, V_INTR_MASKING);
         vmcb.set(vmcb::NESTED_PAGING, 1);
         vmcb.set(vmcb::NESTED_ROOT, subject.npt_root);
@@ -148,13 +186,13 @@ impl Virtualisation for Svm<'_> {
         (vmcb.get(vmcb::RIP), vmcb.get(vmcb::RSP))
     }
 
-    fn run(&mut self, subject: &Subject) -> Exit {
+    fn run(&mut self, subject: &Subject, index: usize) -> Exit {
         let vmcb = control(subject);
+        vmcb.set(vmcb::ASID_AND_TLB, self.asids.for_run(index));
         vmcb.set(vmcb::RAX, self.registers(subject).rax);
         // SAFETY: the control block and the registers are this subject's, prepared by `reset`; SVM is enabled.
         unsafe { entry::svm_run(PlanMemory::registers(subject), subject.control, self.host_state) };
         self.registers(subject).rax = vmcb.get(vmcb::RAX);
-        vmcb.set(vmcb::ASID_AND_TLB, vmcb.get(vmcb::ASID_AND_TLB) & 0xffff_ffff);
         // An event whose delivery the exit cut short (EXITINTINFO) is not delivered again: only nested faults, intercepted
         // exceptions and task switches do that, and each of them stops the subject.
         vmcb.set(vmcb::EVENT_INJECTION, 0);
@@ -255,6 +293,7 @@ const INTERCEPT_3: u32 = 0x1f;
 
 const EFER: u32 = 0xc000_0080;
 const EFER_SVME: u64 = 1 << 12;
+const SVM_FEATURES: u32 = 0x8000_000a;
 const VM_CR: u32 = 0xc001_0114;
 const VM_CR_SVM_DISABLED: u64 = 1 << 4;
 const VM_HSAVE_PA: u32 = 0xc001_0117;
