@@ -47,6 +47,32 @@ fn every_rule_that_a_document_names_exists() {
     }
 }
 
+#[test]
+fn every_attempt_of_the_attacker_has_its_row() {
+    let text = read(&root().join("SECURITY.md"));
+    let rows: BTreeSet<&str> = code_spans(&text).collect();
+    let mut attempts = 0;
+    for source in files(&root().join("bare/testing/attacker/src"), "rs") {
+        for line in read(&source).lines().map(str::trim) {
+            let quoted = line.strip_prefix("attack!(\"").or_else(|| line.strip_prefix("(\""));
+            let Some((name, _)) = quoted.and_then(|rest| rest.split_once('"')) else { continue };
+            assert!(rows.contains(name), "SECURITY.md has no row for {name}");
+            attempts += 1;
+        }
+    }
+    assert!(attempts > 50, "{attempts} attempts were found");
+}
+
+#[test]
+fn every_key_of_the_example_is_explained() {
+    let text = read(&root().join("docs/description.md"));
+    let explained: BTreeSet<&str> = code_spans(&text).collect();
+    for line in read(&root().join("systems/pair.toml")).lines().filter(|line| !line.starts_with('#')) {
+        let Some((key, _)) = line.split_once(" = ") else { continue };
+        assert!(explained.contains(key.trim()), "docs/description.md does not explain {key}");
+    }
+}
+
 /// With `UPDATE_DOCUMENTS` set, the list is written anew in place of the check.
 #[test]
 fn the_list_of_rules_is_the_code_s() {
