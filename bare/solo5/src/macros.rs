@@ -17,7 +17,10 @@ macro_rules! unikernel {
 #[macro_export]
 macro_rules! subject {
     ($main:path) => {
-        $crate::__program!($main, 64 * 1024, false);
+        $crate::subject!($main, stack = 64 * 1024);
+    };
+    ($main:path, stack = $stack:expr) => {
+        $crate::__program!($main, $stack, false);
     };
 }
 

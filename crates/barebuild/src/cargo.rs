@@ -14,7 +14,7 @@ pub(crate) fn build(workspace: &Path, target_dir: &Path, programs: &[&str]) -> R
         fs::canonicalize(workspace).map_err(|cause| Error::Read { path: workspace.to_owned(), cause })?;
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(&workspace);
-    scrub(&mut command);
+    scrub(&mut command, env::vars_os().map(|(name, _)| name));
     command
         .env("CARGO_ENCODED_RUSTFLAGS", encoded_flags(&workspace)?)
         .env("CARGO_INCREMENTAL", "0")
@@ -33,8 +33,8 @@ pub(crate) fn build(workspace: &Path, target_dir: &Path, programs: &[&str]) -> R
 
 /// Removes from the command's environment whatever could change the result. An outer cargo sets many of these for the
 /// build script that calls us, and none of them is meant for the inner one.
-fn scrub(command: &mut Command) {
-    for (name, _) in env::vars_os() {
+fn scrub(command: &mut Command, names: impl Iterator<Item = OsString>) {
+    for name in names {
         let text = name.to_string_lossy();
         let cargo = text.starts_with("CARGO") && !HARMLESS.iter().any(|prefix| text.starts_with(prefix));
         if cargo || text.starts_with("RUSTC") || text.starts_with("RUSTFLAGS") || text.starts_with("DEP_") {
@@ -105,3 +105,31 @@ const HARMLESS: [&str; 8] = [
     "CARGO_SOURCE_",
     "CARGO_TERM_",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_does_not_decide_what_is_built() {
+        let mut command = Command::new("cargo");
+        let names =
+            ["RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_PROFILE_RELEASE_LTO", "RUSTC", "CARGO_HOME", "PATH"];
+        scrub(&mut command, names.into_iter().map(OsString::from));
+        let changed: Vec<_> = command.get_envs().map(|(name, value)| (name.to_str(), value)).collect();
+        for removed in &names[..4] {
+            assert!(changed.contains(&(Some(removed), None)), "{removed} is left");
+        }
+        for kept in &names[4..] {
+            assert!(changed.iter().all(|(name, _)| *name != Some(kept)), "{kept} is needed");
+        }
+    }
+
+    #[test]
+    fn the_flags_are_those_of_the_workspace() {
+        let flags = configured_flags(Path::new("../../bare/.cargo/config.toml")).unwrap();
+        assert!(flags.iter().any(|flag| flag == "-Crelocation-model=static"));
+        let missing = configured_flags(Path::new("Cargo.toml")).unwrap_err();
+        assert!(missing.to_string().contains("no array target.x86_64-unknown-linux-gnu.rustflags"));
+    }
+}

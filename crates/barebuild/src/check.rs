@@ -85,3 +85,23 @@ fn names<'d>(
     names.dedup();
     names
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn this_test() -> Vec<u8> {
+        std::fs::read(std::env::current_exe().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_program_for_an_operating_system_is_refused() {
+        assert!(matches!(self_contained(&this_test()), Err(Defect::Format(_) | Defect::Dynamic)));
+        assert!(matches!(self_contained(b"#!/bin/sh"), Err(Defect::Format(_))));
+    }
+
+    #[test]
+    fn a_program_that_can_panic_is_recognised() {
+        assert!(matches!(panic_free(&this_test()), Err(Defect::Panics(_))));
+    }
+}

@@ -7,6 +7,7 @@
 pub mod cause;
 pub mod command_line;
 pub mod crash_text;
+pub mod journal;
 pub mod log;
 pub mod report_line;
 pub mod rtc;

@@ -5,14 +5,13 @@
 #![deny(unsafe_code)]
 
 use palisade_abi::crash::Record;
-use palisade_abi::layout::MAX_SUBJECTS;
-use palisade_abi::volatile::Shared;
 use palisade_services::crash_text;
-use palisade_services::log::{Progress, Source, write_line};
+use palisade_services::journal::Journal;
+use palisade_services::log::{Progress, write_line};
 use palisade_services::uart::{Registers, Uart};
 use solo5::{StartInfo, clock, port, shared_memory, sleep, status, subject_info};
 
-solo5::subject!(main);
+solo5::subject!(main, stack = 128 * 1024);
 
 fn main(_: &StartInfo) -> i32 {
     let mut serial = Uart::new(Com1);
@@ -21,33 +20,22 @@ fn main(_: &StartInfo) -> i32 {
             write_line(&mut serial, "log", line.as_bytes());
         }
     }
-    let mut sources = [const { None }; MAX_SUBJECTS];
-    open(&mut sources);
+    let Some(info) = subject_info() else { return 1 };
+    let channels = info.resources().filter_map(|resource| {
+        Some((resource.name.strip_prefix("debuglog_")?, shared_memory(resource.name)?))
+    });
+    let mut journal = Journal::new(channels, "supervisor");
     let mut idle_sweeps = 0_u64;
     loop {
-        let mut progress = Progress::Idle;
-        for source in sources.iter_mut().flatten() {
-            progress = progress.max(source.sweep(&mut serial));
+        match journal.sweep(&mut serial) {
+            Progress::Busy => continue,
+            Progress::Waiting => {}
+            Progress::Idle => {
+                idle_sweeps += 1;
+                status::set_counter(IDLE_SWEEPS, idle_sweeps);
+            }
         }
-        if progress == Progress::Idle {
-            idle_sweeps += 1;
-            status::set_counter(IDLE_SWEEPS, idle_sweeps);
-        }
-        if progress != Progress::Busy {
-            sleep::wait_until(clock::monotonic().saturating_add(POLL));
-        }
-    }
-}
-
-/// Opens every channel that is some subject's log.
-fn open(sources: &mut [Option<Source<'static, Shared<'static>>>]) {
-    let Some(info) = subject_info() else { return };
-    let logs = info.resources().filter_map(|resource| {
-        let name = resource.name.strip_prefix("debuglog_")?;
-        Some(Source::new(name, shared_memory(resource.name)?))
-    });
-    for (slot, source) in sources.iter_mut().zip(logs) {
-        *slot = Some(source);
+        sleep::wait_until(clock::monotonic().saturating_add(POLL));
     }
 }
 
