@@ -1,0 +1,182 @@
+//! What a subject must not do: each attempt stops the one that makes it, is reported with its cause, and nobody else notices.
+
+use crate::harness::{Run, System};
+
+/// Every attempt of the unikernel `attacker` that must stop it, and how its report begins where its own handlers take
+/// exceptions.
+const ATTEMPTS: &[(&str, &str)] = &[
+    ("null-read", "memory: read of 0x0 not mapped"),
+    ("null-write", "memory: write to 0x0 not mapped"),
+    ("null-call", "memory: execution of 0x0 not mapped"),
+    ("write-text", "memory: write to 0x200000 not permitted"),
+    ("write-rodata", "memory: write to 0x"),
+    ("execute-rodata", "memory: execution of 0x"),
+    ("execute-data", "memory: execution of 0x"),
+    ("execute-stack", "memory: execution of 0xe07ff"),
+    ("execute-heap", "memory: execution of 0x"),
+    ("stack-overflow", "memory: write to 0xe07fef"),
+    ("read-kernel", "memory: read of 0x100000 not mapped"),
+    ("write-kernel", "memory: write to 0x100000 not mapped"),
+    ("read-beyond-ram", "memory: read of 0x40000000 not mapped"),
+    ("write-beyond-ram", "memory: write to 0x40000000 not mapped"),
+    ("read-page-tables", "memory: read of 0xd00000000 not mapped"),
+    ("write-page-tables", "memory: write to 0xd00000000 not mapped"),
+    ("read-local-apic", "memory: read of 0xfee00020 not mapped"),
+    ("write-local-apic", "memory: write to 0xfee000b0 not mapped"),
+    ("non-canonical", "general protection fault"),
+    ("write-subject-info", "memory: write to 0xe00000000 not permitted"),
+    ("write-scheduling-info", "memory: write to 0xe00008000 not permitted"),
+    ("write-boot-info", "memory: write to 0xe00010000 not permitted"),
+    ("write-time-info", "memory: write to 0xfffd00000 not permitted"),
+    ("write-init-stub", "memory: write to 0xe00030000 not permitted"),
+    ("write-init-table", "memory: write to 0xe00031000 not permitted"),
+    ("write-pristine", "memory: write to 0xe80000000 not permitted"),
+    ("read-report", "memory: read of 0xe00040000 not mapped"),
+    ("read-crash-record", "memory: read of 0xe00050000 not mapped"),
+    ("read-other-status", "memory: read of 0xe09000000 not mapped"),
+    ("undefined-opcode", "invalid opcode"),
+    ("triple-fault", "triple fault"),
+    ("garbage-idt", "triple fault"),
+    ("garbage-stack", "memory: write to 0xfffffffffffffff8 not mapped"),
+    ("port-in", "port 0x60 read"),
+    ("port-out", "port 0x80 write"),
+    ("port-string-out", "port 0x80 write"),
+    ("port-string-in", "port 0x60 read"),
+    ("port-wide", "port 0xffff read"),
+    ("port-pci", "port 0xcf8 write"),
+    ("port-reset", "port 0xcf9 write"),
+    ("port-serial", "port 0x3f8 write"),
+    ("port-power-off", "port 0x604 write"),
+    ("msr-read", "MSR 0x1b read"),
+    ("msr-write", "MSR 0x1b write"),
+    ("msr-efer", "MSR 0xc0000080 write"),
+    ("msr-lstar", "MSR 0xc0000082 write"),
+    ("msr-svm", "MSR 0xc0010114 write"),
+    ("msr-x2apic", "MSR 0x830 write"),
+    ("msr-unknown", "MSR 0x12345678 read"),
+    ("cr0-paging", "control register 0 write"),
+    ("cr0-write-protect", "control register 0 write"),
+    ("cr3", "control register 3 write"),
+    ("cr4", "control register 4 write"),
+    ("dr7", "debug register access"),
+    ("extended-state", "forbidden extended state"),
+    ("vmrun", "virtualisation instruction"),
+    ("vmload", "virtualisation instruction"),
+    ("vmsave", "virtualisation instruction"),
+    ("stgi", "virtualisation instruction"),
+    ("clgi", "virtualisation instruction"),
+    ("skinit", "virtualisation instruction"),
+    ("invlpga", "virtualisation instruction"),
+    ("wbinvd", "forbidden instruction"),
+    ("invd", "forbidden instruction"),
+    ("monitor", "forbidden instruction"),
+    ("mwait", "forbidden instruction"),
+    ("rdpmc", "forbidden instruction"),
+    ("rsm", "forbidden instruction"),
+    ("syscall", "invalid opcode"),
+];
+
+/// Reports that begin differently where the kernel takes exceptions: the first exception is the last.
+const KERNEL_TAKES: &[(&str, &str)] =
+    &[("triple-fault", "invalid opcode"), ("garbage-idt", "invalid opcode")];
+
+/// Attempts that must have no effect: the one that makes them goes on.
+const NUISANCES: &[&str] =
+    &["undefined-events", "hypercall-storm", "cpuid-storm", "halt-with-interrupts", "flags"];
+
+#[test]
+fn every_forbidden_attempt_is_contained_and_reported_and_the_neighbour_goes_on() {
+    attack("guest", |_, cause| cause);
+}
+
+#[test]
+fn exceptions_that_go_to_the_kernel_are_contained_the_same_way() {
+    attack("kernel", |attempt, cause| {
+        KERNEL_TAKES.iter().find(|(name, _)| *name == attempt).map_or(cause, |(_, cause)| cause)
+    });
+}
+
+#[test]
+fn what_may_be_tried_has_no_effect_on_anybody() {
+    let mut description = NEIGHBOUR.to_owned();
+    for name in NUISANCES {
+        description += &attacker(name, "guest");
+    }
+    let run = System::described(&description).boot();
+    run.assert_exit(0);
+    for name in NUISANCES {
+        run.assert_in_order(name, &[&format!("trying {name}"), &format!("still here after {name}")]);
+    }
+    assert_neighbour_went_on(&run);
+}
+
+#[test]
+fn the_reader_of_a_channel_cannot_write_it() {
+    let run = System::described(
+        r#"
+        [subject.writer]
+        unikernel = "testing/heartbeat"
+        [subject.reader]
+        unikernel = "testing/attacker"
+        bootparams = "write-read-only-channel news"
+        [[channel]]
+        name = "news"
+        writer = "writer:news"
+        reader = "reader:news"
+        "#,
+    )
+    .boot();
+    run.assert_exit(121);
+    assert_contained(&run, "reader", "memory: write to 0xe1");
+}
+
+/// Makes all attempts, each by a subject of its own, half of them at once beside a neighbour: a system has room for 60.
+/// `expected` gives the beginning of the report from the attempt and what the table says.
+fn attack(exceptions: &str, expected: impl Fn(&str, &'static str) -> &'static str) {
+    for attempts in ATTEMPTS.chunks(ATTEMPTS.len().div_ceil(2)) {
+        let mut description = NEIGHBOUR.to_owned();
+        for (attempt, _) in attempts {
+            description += &attacker(attempt, exceptions);
+        }
+        let run = System::described(&description).boot();
+        run.assert_exit(121);
+        for (attempt, cause) in attempts {
+            assert_contained(&run, attempt, expected(attempt, cause));
+        }
+        assert_neighbour_went_on(&run);
+    }
+}
+
+fn attacker(attempt: &str, exceptions: &str) -> String {
+    format!(
+        r#"
+        [subject.{attempt}]
+        unikernel = "testing/attacker"
+        bootparams = "{attempt}"
+        exceptions = "{exceptions}"
+        ram = "512 KiB"
+        log = "16 KiB"
+        "#
+    )
+}
+
+#[track_caller]
+fn assert_contained(run: &Run, subject: &str, cause: &str) {
+    run.assert_in_order("supervisor", &[&format!("{subject}: faulted: {cause}")]);
+    assert_eq!(run.subject(subject)["state"], "faulted", "{subject}: {run}");
+    assert!(!run.lines(subject).iter().any(|line| line.contains("NOT CONTAINED")), "{subject}: {run}");
+}
+
+/// The neighbour printed every line in its time and ended by itself.
+#[track_caller]
+fn assert_neighbour_went_on(run: &Run) {
+    run.assert_in_order("neighbour", &["beat 1 of 20", "beat 20 of 20"]);
+    assert_eq!(run.subject("neighbour")["status"], 0, "{run}");
+}
+
+const NEIGHBOUR: &str = r#"
+    [subject.neighbour]
+    unikernel = "testing/heartbeat"
+    bootparams = "20 20"
+    ram = "1 MiB"
+"#;
