@@ -3,8 +3,13 @@
 //! Each test reads like a story: a system, what it does, what is expected of it. How that works is in [`harness`].
 
 mod containment;
+mod crash;
 mod disc;
 mod ends;
+mod events;
 mod foreign;
 mod harness;
 mod hello;
+mod legacy;
+mod restarts;
+mod sharing;

@@ -22,10 +22,12 @@ pub(crate) fn count_boot(plan: &Plan<'_>) {
     Record::count_boot(&PlanMemory::crash_record(plan));
 }
 
-/// Stops the system: writes the crash record, says so, and does what the policy wants done.
-pub(crate) fn stop(reason: Reason, subject: Option<SubjectId>, exit_code: u64) -> ! {
+/// Stops the system: writes the crash record, says so, and does what the policy wants done. `position` is the instruction and
+/// stack pointer of the subject that ran last.
+pub(crate) fn stop(reason: Reason, subject: Option<SubjectId>, position: (u64, u64), exit_code: u64) -> ! {
     let subject = subject.map_or(NO_SUBJECT, |s| s.index() as u32);
-    end(reason, &Crash { reason: reason as u32, subject, exit_code, ..Crash::default() })
+    let registers = Registers { rip: position.0, rsp: position.1, ..Registers::default() };
+    end(reason, &Crash { reason: reason as u32, subject, exit_code, registers, ..Crash::default() })
 }
 
 /// An exception or a non-maskable interrupt while the kernel ran.

@@ -3,6 +3,7 @@
 use palisade_abi::plan::{Plan, PortWrite};
 
 use crate::arch::processor;
+use crate::boot;
 use crate::console::{self, Part};
 
 /// Powers the machine off.
@@ -27,11 +28,10 @@ fn write(writes: &[PortWrite]) {
             _ => processor::port_write_u32(write.port, write.value),
         }
     }
-    // A chipset may take a moment; every read of this unused port takes about a microsecond on a real machine.
-    for _ in 0..100_000 {
-        processor::port_read_u8(DELAY_PORT);
+    // A chipset takes its time, and so does an emulator: a second, or for ever where the clock is not known yet.
+    let Some(system) = boot::system() else { processor::halt_for_ever() };
+    let start = processor::tsc();
+    while processor::tsc().wrapping_sub(start) < system.clock.ticks(1_000_000) {
+        core::hint::spin_loop();
     }
 }
-
-/// The port that firmware writes its progress to: reading it does nothing but take time.
-const DELAY_PORT: u16 = 0x80;

@@ -109,7 +109,9 @@ impl<V: Virtualisation> Running<V> {
             }
             Exit::Resume => {}
             Exit::Trap(trap) => self.stop(id, subject, &trap),
-            Exit::Fatal(code) => fatal::stop(Reason::MachineCheck, Some(id), code),
+            Exit::Fatal(code) => {
+                fatal::stop(Reason::MachineCheck, Some(id), self.backend.position(subject), code)
+            }
         }
     }
 
@@ -174,17 +176,21 @@ impl<V: Virtualisation> Running<V> {
         self.armed = 0;
     }
 
-    fn act_if(&self, action: Option<MachineAction>) {
+    fn act_if(&mut self, action: Option<MachineAction>) {
         if let Some(action) = action {
             self.act(action);
         }
     }
 
-    fn act(&self, action: MachineAction) -> ! {
+    fn act(&mut self, action: MachineAction) -> ! {
         match action {
             MachineAction::Reset => machine::reset(self.cpu.plan),
             MachineAction::PowerOff => machine::power_off(self.cpu.plan),
-            MachineAction::Panic => fatal::stop(Reason::SubjectPanic, self.last, 0),
+            MachineAction::Panic => {
+                let last = self.last.and_then(|l| self.cpu.plan.subjects.get(l.index()));
+                let position = last.map_or((0, 0), |subject| self.backend.position(subject));
+                fatal::stop(Reason::SubjectPanic, self.last, position, 0)
+            }
         }
     }
 }

@@ -1,0 +1,49 @@
+//! What is left of a system that had to stop: the crash record, and what a subject with rights over the machine can do.
+
+use crate::harness::System;
+
+#[test]
+fn the_boot_after_a_crash_reports_it() {
+    let run = System::described(
+        r#"
+        on_fatal = "reset"
+        [subject.watchdog]
+        unikernel = "testing/raise"
+        bootparams = "system_panic"
+        rights = ["panic"]
+        "#,
+    )
+    .argument("--reboot")
+    .seconds(10)
+    .boot();
+    run.assert_exit(122);
+    let stopped = run
+        .kernel_lines()
+        .iter()
+        .filter(|l| l.starts_with("kernel stopped: a subject asked for it, subject watchdog"))
+        .count();
+    assert!(stopped > 1, "{run}");
+    run.assert_in_order(
+        "log",
+        &["boot 1 crashed: a subject asked for it", "boot 2 crashed: a subject asked for it"],
+    );
+}
+
+#[test]
+fn a_subject_stops_the_machine_only_with_the_right_to() {
+    for (right, event, exit) in
+        [("panic", "system_panic", 122), ("power-off", "system_power_off", 0), ("reset", "system_reset", 122)]
+    {
+        let description = |rights: &str| {
+            format!(
+                "[subject.a]\nunikernel = \"testing/raise\"\nbootparams = \"{event}\"\nrights = [{rights}]"
+            )
+        };
+        let run = System::described(&description(&format!("\"{right}\""))).boot();
+        run.assert_exit(exit);
+        run.assert_in_order("a", &[&format!("raising {event}")]);
+        let run = System::described(&description("")).boot();
+        run.assert_exit(1);
+        run.assert_in_order("a", &[&format!("there is no event `{event}`")]);
+    }
+}

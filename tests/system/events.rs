@@ -1,0 +1,70 @@
+//! Events between subjects, timed events, interrupts.
+
+use crate::harness::System;
+
+#[test]
+fn a_timed_event_never_wakes_its_subject_too_early() {
+    let run = System::described("[subject.timed]\nunikernel = \"testing/timed\"").boot();
+    run.assert_exit(0);
+    run.assert_in_order(
+        "timed",
+        &["slept 1 ms, late by ", "slept 200 ms, late by ", "woke too early 0 times"],
+    );
+}
+
+#[test]
+fn a_timed_event_fires_beside_a_subject_that_never_sleeps() {
+    let run = System::described(
+        "[subject.spinner]\nunikernel = \"testing/spinner\"\n[subject.timed]\nunikernel = \"testing/timed\"",
+    )
+    .seconds(8)
+    .boot();
+    run.assert_exit(120);
+    run.assert_in_order("timed", &["woke too early 0 times"]);
+}
+
+#[test]
+fn an_event_can_inject_an_interrupt_into_another_subject() {
+    let run = System::described(
+        r#"
+        [subject.sender]
+        unikernel = "testing/interrupts"
+        bootparams = "send 25"
+        [subject.receiver]
+        unikernel = "testing/interrupts"
+        bootparams = "receive 64 25"
+        [[event]]
+        from = "sender:poke"
+        to = "receiver:poked"
+        arrival = "inject:64"
+        "#,
+    )
+    .boot();
+    run.assert_exit(0);
+    run.assert_in_order("sender", &["sent 25 interrupts"]);
+    run.assert_in_order("receiver", &["received 25 interrupts at vector 64"]);
+}
+
+#[test]
+fn an_event_can_start_another_subject_anew() {
+    let run = System::described(
+        r#"
+        [subject.patient]
+        unikernel = "testing/ends"
+        [subject.doctor]
+        unikernel = "testing/interrupts"
+        bootparams = "send 3"
+        [[event]]
+        from = "doctor:poke"
+        to = "patient:started"
+        arrival = "reset"
+        "#,
+    )
+    .seconds(5)
+    .boot();
+    run.assert_exit(120);
+    run.assert_in_order("doctor", &["sent 3 interrupts"]);
+    let starts =
+        run.lines("patient").iter().filter(|line| line.starts_with("Solo5: Bindings version")).count();
+    assert_eq!(starts, 4, "{run}");
+}

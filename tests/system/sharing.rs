@@ -1,0 +1,107 @@
+//! Subjects that share a CPU: time, registers, handovers.
+
+use crate::harness::System;
+
+#[test]
+fn a_spinning_subject_does_not_keep_its_neighbour_from_running() {
+    for spinner in ["", "interrupts"] {
+        let run = System::described(&format!(
+            r#"
+            [subject.spinner]
+            unikernel = "testing/spinner"
+            bootparams = "{spinner}"
+            [subject.neighbour]
+            unikernel = "testing/heartbeat"
+            bootparams = "20 50"
+            "#
+        ))
+        .seconds(8)
+        .boot();
+        // The spinner never ends, so time runs out; the neighbour ended long before.
+        run.assert_exit(120);
+        run.assert_in_order("spinner", &["spinning"]);
+        run.assert_in_order(
+            "neighbour",
+            &["beat 1 of 50", "beat 50 of 50", "longest time between two beats"],
+        );
+        assert_eq!(run.subject("neighbour")["state"], "exited", "{run}");
+    }
+}
+
+#[test]
+fn every_register_survives_an_exit_storm_beside_neighbours_with_other_values() {
+    let run = System::described(
+        r#"
+        [subject.first]
+        unikernel = "testing/registers"
+        bootparams = "1 3000"
+        [subject.second]
+        unikernel = "testing/registers"
+        bootparams = "77 3000"
+        [subject.third]
+        unikernel = "testing/registers"
+        bootparams = "4242 3000"
+        exceptions = "kernel"
+        "#,
+    )
+    .boot();
+    run.assert_exit(0);
+    for name in ["first", "second", "third"] {
+        run.assert_in_order(name, &["patterns held through "]);
+        assert!(run.lines(name).iter().any(|line| line.ends_with(", with AVX")), "{run}");
+    }
+}
+
+#[test]
+fn a_handover_passes_the_cpu_within_a_group() {
+    let run = System::described(
+        r#"
+        [subject.first]
+        unikernel = "testing/handover"
+        bootparams = "first 10000"
+        [subject.second]
+        unikernel = "testing/handover"
+        bootparams = "second 10000"
+        [[event]]
+        from = "first:over"
+        to = "second:yours"
+        handover = true
+        [[event]]
+        from = "second:over"
+        to = "first:yours"
+        handover = true
+        [[schedule.partition]]
+        name = "all"
+        groups = [["time"], ["log"], ["supervisor"], ["first", "second"]]
+        "#,
+    )
+    .seconds(10)
+    .boot();
+    run.assert_in_order("second", &["handing over for time 10000, the last one"]);
+    run.assert_in_order("first", &["handed over 10000 times"]);
+}
+
+#[test]
+fn partitions_keep_to_their_own_minor_frames() {
+    let run = System::described(
+        r#"
+        [subject.spinner]
+        unikernel = "testing/spinner"
+        [subject.neighbour]
+        unikernel = "testing/heartbeat"
+        bootparams = "30 30"
+        [[schedule.partition]]
+        name = "system"
+        groups = [["time"], ["log"], ["supervisor"], ["neighbour"]]
+        [[schedule.partition]]
+        name = "spinning"
+        groups = [["spinner"]]
+        [[schedule.cpu]]
+        frames = [{ partition = "system", length = "4 ms" }, { partition = "spinning", length = "8 ms" }]
+        "#,
+    )
+    .seconds(8)
+    .boot();
+    run.assert_exit(120);
+    run.assert_in_order("neighbour", &["beat 1 of 30", "beat 30 of 30", "longest time between two beats"]);
+}
