@@ -36,13 +36,13 @@ fn find(kind: Kind, name: &str) -> Option<u64> {
     // Before version 05 the count was where a padding byte is now.
     let count_offset = if load(SUBJECT_INFO) >> 56 >= 5 { 78 } else { 77 };
     let count: u16 = load_unaligned(SUBJECT_INFO + count_offset);
-    let kind = kind as u8;
-    (0..u64::from(count)).map(|index| SUBJECT_INFO + 80 + index * 125).find_map(|resource| {
-        let length = load_unaligned::<u8>(resource + 1);
-        let matches = load_unaligned::<u8>(resource) == kind
+    let kind = kind as u32;
+    (0..u64::from(count)).map(|index| SUBJECT_INFO + 80 + index * 128).find_map(|resource| {
+        let length = load_unaligned::<u8>(resource + 4);
+        let matches = load_unaligned::<u32>(resource) == kind
             && usize::from(length) == name.len()
-            && name.bytes().zip(0..).all(|(byte, at)| load_unaligned::<u8>(resource + 2 + at) == byte);
-        matches.then_some(resource + 69)
+            && name.bytes().zip(0..).all(|(byte, at)| load_unaligned::<u8>(resource + 5 + at) == byte);
+        matches.then_some(resource + 72)
     })
 }
 

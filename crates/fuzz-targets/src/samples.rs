@@ -70,7 +70,7 @@ fn subject_info(version: Version) -> Vec<u8> {
     if version == Version::V05 {
         resources.extend(device());
     }
-    let used = 80 + 125 * resources.len();
+    let used = 80 + 128 * resources.len();
     let mut builder = Builder::new(&mut bytes, version, "hello", 2_000_000).expect("the name is short");
     for (name, data) in &resources {
         builder.add(name, data).expect("the version knows all of them");

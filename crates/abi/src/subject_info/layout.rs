@@ -73,7 +73,8 @@ impl RawName {
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct RawResource {
-    kind: u8,
+    /// An enumeration of C, and as wide as one: 32 bits, of which the upper 24 are zero.
+    kind: [u8; 4],
     name: RawName,
     padding: [u8; 3],
     data: [u8; DATA_SIZE],
@@ -83,7 +84,7 @@ impl RawResource {
     /// `None` if this version cannot express the data.
     pub(super) fn new(version: Version, name: RawName, data: &Data) -> Option<Self> {
         Some(Self {
-            kind: data.kind() as u8,
+            kind: u32::from(data.kind() as u8).to_le_bytes(),
             name,
             padding: [0; 3],
             data: match *data {
@@ -99,7 +100,7 @@ impl RawResource {
     /// `None` if there is none in this version.
     pub(super) fn meaning(&self, version: Version) -> Option<Resource<'_>> {
         let [number, ..] = self.data;
-        let data = match ResourceKind::from_number(self.kind)? {
+        let data = match ResourceKind::from_number(u32::from_le_bytes(self.kind).try_into().ok()?)? {
             ResourceKind::Memory => Data::Memory(prefix::<RawMemory>(&self.data)?.meaning(version)?),
             ResourceKind::Event => Data::Event(number),
             ResourceKind::Vector => Data::Vector(number),
@@ -311,7 +312,7 @@ const BAR_64_BIT: u8 = 1 << 1;
 const _: () = {
     assert!(size_of::<RawName>() == 65);
     assert!(offset_of!(Header, name) == 12 && offset_of!(Header, tail) == 77 && size_of::<Header>() == 80);
-    assert!(offset_of!(RawResource, data) == 69 && size_of::<RawResource>() == 125);
+    assert!(offset_of!(RawResource, data) == 72 && size_of::<RawResource>() == 128);
     assert!(offset_of!(RawMemory, address) == 8 && offset_of!(RawMemory, hash) == 24);
     assert!(size_of::<RawMemory>() == DATA_SIZE);
     assert!(size_of::<RawDevice>() == 14 && size_of::<RawDevicePort>() == 8);

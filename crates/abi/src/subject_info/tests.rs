@@ -47,11 +47,11 @@ fn fields_lie_where_the_interface_says() {
     assert_eq!(bytes[8..12], 2_000_000_u32.to_le_bytes());
     assert_eq!(&bytes[12..19], b"\x05hello\0");
     assert_eq!(bytes[77..80], [0, 1, 0]);
-    assert_eq!(&bytes[80..86], b"\x01\x03log\0");
-    assert_eq!(bytes[149..152], [5, 1, 1]);
-    assert_eq!(bytes[157..165], 0x1234_5678_u64.to_le_bytes());
-    assert_eq!(bytes[165..173], 0x1000_u64.to_le_bytes());
-    assert_eq!(bytes[173..205], [0xab; 32]);
+    assert_eq!(&bytes[80..89], b"\x01\0\0\0\x03log\0");
+    assert_eq!(bytes[152..155], [5, 1, 1]);
+    assert_eq!(bytes[160..168], 0x1234_5678_u64.to_le_bytes());
+    assert_eq!(bytes[168..176], 0x1000_u64.to_le_bytes());
+    assert_eq!(bytes[176..208], [0xab; 32]);
     assert_eq!(built(Version::V04, &[("e", Data::Event(9))])[77..80], [1, 0, 0]);
 }
 
@@ -67,7 +67,7 @@ fn memory_that_is_not_filled_has_no_pattern() {
         hash: [0; 32],
     });
     let bytes = built(Version::V03, &[("text", data)]);
-    assert_eq!(bytes[149..154], [2, 2, 2, 0, 1]);
+    assert_eq!(bytes[152..157], [2, 2, 2, 0, 1]);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn devices_are_described_in_version_05_only() {
     let port = Data::DevicePort(DevicePort { sid: 0x0010, bar: 0, address: 0x6000, size: 32 });
     let resources = [("nic", device), ("nic_bar4", bar), ("nic_port", port)];
     let bytes = built(Version::V05, &resources);
-    assert_eq!(bytes[149..163], [0x10, 0, 0xf4, 0x1a, 0x41, 0x10, 0, 2, 5, 0, 48, 2, 1, 1]);
+    assert_eq!(bytes[152..166], [0x10, 0, 0xf4, 0x1a, 0x41, 0x10, 0, 2, 5, 0, 48, 2, 1, 1]);
     let info = SubjectInfo::parse(bytes.as_slice()).unwrap();
     assert_eq!(info.resources().map(|r| (r.name, r.data)).collect::<Vec<_>>(), resources);
 
@@ -171,17 +171,18 @@ fn damaged_bytes_are_refused() {
         SubjectInfo::parse(bytes.as_slice()).unwrap_err()
     };
     assert_eq!(SubjectInfo::parse(&good[..79]).unwrap_err(), InfoError::TooShort);
-    assert_eq!(SubjectInfo::parse(&good[..204]).unwrap_err(), InfoError::TooShort);
+    assert_eq!(SubjectInfo::parse(&good[..207]).unwrap_err(), InfoError::TooShort);
     assert_eq!(damaged(7, 6), InfoError::Magic(0x0600_6f66_6e69_756d));
     assert_eq!(damaged(12, 64), InfoError::SubjectName);
     assert_eq!(damaged(13, 0xff), InfoError::SubjectName);
     assert_eq!(damaged(79, 1), InfoError::TooManyResources(257));
     assert_eq!(damaged(80, 0), InfoError::Resource(0), "kind none");
     assert_eq!(damaged(80, 7), InfoError::Resource(0), "unknown kind");
-    assert_eq!(damaged(81, 64), InfoError::Resource(0), "length of the name");
-    assert_eq!(damaged(149, 20), InfoError::Resource(0), "memory kind");
-    assert_eq!(damaged(150, 3), InfoError::Resource(0), "content");
-    assert_eq!(damaged(153, 1), InfoError::Resource(0), "fill pattern");
+    assert_eq!(damaged(81, 1), InfoError::Resource(0), "a kind beyond eight bits");
+    assert_eq!(damaged(84, 64), InfoError::Resource(0), "length of the name");
+    assert_eq!(damaged(152, 20), InfoError::Resource(0), "memory kind");
+    assert_eq!(damaged(153, 3), InfoError::Resource(0), "content");
+    assert_eq!(damaged(156, 1), InfoError::Resource(0), "fill pattern");
 }
 
 #[test]

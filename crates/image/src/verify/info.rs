@@ -6,7 +6,7 @@ use palisade_abi::layout::{PAGE, SUBJECT_INFO_SIZE};
 use palisade_abi::plan::{source_action, target_action};
 
 use super::System;
-use super::bytes::{first_nonzero, u16_at, u64_at};
+use super::bytes::{first_nonzero, u16_at, u32_at, u64_at};
 use super::facts::sha256;
 use super::file::Image;
 use super::rules::{CONTENT_HASHES, EVENTS_CLOSED, Findings, SUBJECT_INFO_TRUE};
@@ -237,11 +237,11 @@ impl Hashes {
 }
 
 fn resource(bytes: &[u8]) -> Option<Resource> {
-    let name = name(bytes.get(1..66)?)?;
-    let padding = bytes.get(66..69)?;
-    let data = bytes.get(69..RESOURCE)?;
+    let name = name(bytes.get(4..69)?)?;
+    let padding = bytes.get(69..72)?;
+    let data = bytes.get(72..RESOURCE)?;
     let number = |first: u8| (first < 64 && first_nonzero(data.get(1..)?).is_none()).then_some(first);
-    let data = match bytes.first()? {
+    let data = match u32_at(bytes, 0)? {
         1 => Data::Memory(memory(data)?),
         2 => Data::Event(number(*data.first()?)?),
         3 if first_nonzero(data.get(1..)?).is_none() => Data::Vector(*data.first()?),
@@ -288,7 +288,7 @@ const MAGIC_03: u64 = 0x0300_6f66_6e69_756d;
 const MAGIC_04: u64 = 0x0400_6f66_6e69_756d;
 const MAGIC_05: u64 = 0x0500_6f66_6e69_756d;
 const HEADER: usize = 80;
-const RESOURCE: usize = 125;
+const RESOURCE: usize = 128;
 const MOST_RESOURCES: usize = 255;
 /// The regions of a subject do not overlap, so a good image needs no more than 1.
 const HASHING_FACTOR: u64 = 4;

@@ -201,9 +201,9 @@ impl Damage {
     /// The 56 bytes of data of a resource in the subject info.
     pub(crate) fn resource(&mut self, subject: usize, name: &str) -> &mut [u8] {
         let info = self.info(subject);
-        let of_name = |r: &&mut [u8]| usize::from(r[1]) == name.len() && r[2..].starts_with(name.as_bytes());
-        let resource = info[80..].chunks_exact_mut(125).find(of_name).expect("it has this resource");
-        &mut resource[69..]
+        let of_name = |r: &&mut [u8]| usize::from(r[4]) == name.len() && r[5..].starts_with(name.as_bytes());
+        let resource = info[80..].chunks_exact_mut(128).find(of_name).expect("it has this resource");
+        &mut resource[72..]
     }
 
     /// Clears a bit of a bitmap: grants a port or an MSR.

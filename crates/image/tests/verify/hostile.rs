@@ -69,7 +69,7 @@ proptest! {
     ) {
         let mut damaged = Damage::new();
         for (number, kind, address, size) in resources {
-            let data = &mut damaged.info(system::HELLO)[80 + number * 125 + 69..];
+            let data = &mut damaged.info(system::HELLO)[80 + number * 128 + 72..];
             data[0] = kind;
             data[8..16].copy_from_slice(&address.to_le_bytes());
             data[16..24].copy_from_slice(&size.to_le_bytes());

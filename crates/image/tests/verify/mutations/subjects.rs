@@ -88,7 +88,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     ),
     breaks("subject-info-true", &[], "a subject info has a device", |d| {
         let count = usize::from(d.info(TIME)[78]);
-        d.info(TIME)[80 + count * 125] = 4;
+        d.info(TIME)[80 + count * 128] = 4;
         d.info(TIME)[78] += 1;
     }),
     breaks(
