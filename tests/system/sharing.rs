@@ -29,6 +29,32 @@ fn a_spinning_subject_does_not_keep_its_neighbour_from_running() {
 }
 
 #[test]
+fn a_subject_that_never_needs_the_kernel_is_pre_empted_from_its_first_run_on() {
+    let run = System::described(
+        r#"
+        [subject.spinner]
+        unikernel = "testing/spinner"
+        bootparams = "--solo5:quiet silent"
+        [subject.neighbour]
+        unikernel = "testing/heartbeat"
+        bootparams = "20 20"
+        [[schedule.partition]]
+        name = "spinning"
+        groups = [["spinner"]]
+        [[schedule.partition]]
+        name = "system"
+        groups = [["time"], ["log"], ["supervisor"], ["neighbour"]]
+        [[schedule.cpu]]
+        frames = [{ partition = "spinning", length = "5 ms" }, { partition = "system", length = "5 ms" }]
+        "#,
+    )
+    .seconds(6)
+    .boot();
+    run.assert_exit(120);
+    run.assert_in_order("neighbour", &["beat 1 of 20", "beat 20 of 20"]);
+}
+
+#[test]
 fn every_register_survives_an_exit_storm_beside_neighbours_with_other_values() {
     let run = System::described(
         r#"

@@ -29,7 +29,7 @@ pub(crate) struct Cpu {
 /// Runs the subjects of one CPU, for ever.
 pub(crate) fn run<V: Virtualisation>(cpu: Cpu, backend: V) -> ! {
     let dispatcher = Dispatcher::new(*cpu.plan, cpu.number, cpu.clock, cpu.mailboxes, processor::tsc());
-    let mut running = Running { cpu, backend, dispatcher, armed: 0, last: None };
+    let mut running = Running { cpu, backend, dispatcher, armed: None, last: None };
     loop {
         let now = processor::tsc();
         match running.dispatcher.next(now, &running.cpu) {
@@ -48,8 +48,8 @@ struct Running<V> {
     cpu: Cpu,
     backend: V,
     dispatcher: Dispatcher<'static>,
-    /// TSC value that the timer is set to; 0 if it is not set.
-    armed: u64,
+    /// TSC value that the timer is set to, if it is set.
+    armed: Option<u64>,
     /// The subject whose extended state is in the processor.
     last: Option<SubjectId>,
 }
@@ -156,9 +156,9 @@ impl<V: Virtualisation> Running<V> {
 
     /// Sets the timer to `until`, if it is not set to that already.
     fn arm(&mut self, now: u64, until: u64) {
-        if self.armed != until {
+        if self.armed != Some(until) {
             self.cpu.apic.arm(until.saturating_sub(now));
-            self.armed = until;
+            self.armed = Some(until);
         }
     }
 
@@ -173,7 +173,7 @@ impl<V: Virtualisation> Running<V> {
                 }
             }
         }
-        self.armed = 0;
+        self.armed = None;
     }
 
     fn act_if(&mut self, action: Option<MachineAction>) {

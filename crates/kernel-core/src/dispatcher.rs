@@ -307,8 +307,10 @@ impl<'p> Dispatcher<'p> {
         None
     }
 
-    fn deadline(&self, subject: SubjectId, pages: &impl Pages) -> u64 {
-        pages.timed_event(subject).map_or(u64::MAX, |(at, _)| self.clock.real(at))
+    /// When the timed event of `subject` is due. Before its start its page says nothing.
+    fn deadline(&mut self, subject: SubjectId, pages: &impl Pages) -> u64 {
+        let event = if self.state(subject).reset { None } else { pages.timed_event(subject) };
+        event.map_or(u64::MAX, |(at, _)| self.clock.real(at))
     }
 
     fn signal(&mut self, event: &plan::SourceEvent, pages: &impl Pages) {

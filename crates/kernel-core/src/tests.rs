@@ -295,6 +295,16 @@ fn the_timer_is_set_for_a_running_subjects_own_timed_event() {
 }
 
 #[test]
+fn what_the_page_of_a_timed_event_says_before_the_first_start_means_nothing() {
+    let mut system = Fixture::new(&[(5, &[&[0]])]);
+    system.pages.timed.borrow_mut()[0] = (0, Some(POWER_OFF as u8));
+    let Next::Run { subject, until } = system.cpu.next(1, &system.pages) else { panic!("nobody runs") };
+    assert_eq!(until, 5 * MS);
+    assert_eq!(system.cpu.take_reset(subject, &system.pages), Some(1));
+    assert_eq!(system.pages.timed.borrow()[0].0, u64::MAX);
+}
+
+#[test]
 fn a_timed_event_with_a_number_that_is_no_event_only_wakes() {
     let mut system = Fixture::new(&[(5, &[&[0]])]);
     system.at(0);
