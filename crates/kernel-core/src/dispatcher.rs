@@ -158,11 +158,11 @@ impl<'p> Dispatcher<'p> {
             return None;
         }
         if event.target != NONE {
-            self.signal(event, pages);
+            self.signal(subject, event, pages);
         }
         match event.action {
             source_action::SLEEP => self.sleep(subject),
-            source_action::YIELD => self.pass_turn(),
+            source_action::YIELD => self.yield_turn(subject),
             source_action::SYSTEM_RESET => return Some(MachineAction::Reset),
             source_action::SYSTEM_POWER_OFF => return Some(MachineAction::PowerOff),
             source_action::SYSTEM_PANIC => return Some(MachineAction::Panic),
@@ -313,7 +313,7 @@ impl<'p> Dispatcher<'p> {
         event.map_or(u64::MAX, |(at, _)| self.clock.real(at))
     }
 
-    fn signal(&mut self, event: &plan::SourceEvent, pages: &impl Pages) {
+    fn signal(&mut self, raiser: SubjectId, event: &plan::SourceEvent, pages: &impl Pages) {
         let target = SubjectId::from_plan(event.target);
         self.mailbox(target).deliver(event.target_event);
         if event.flags & source_flags::IPI != 0
@@ -322,12 +322,16 @@ impl<'p> Dispatcher<'p> {
             pages.notify(record.cpu);
         }
         if event.flags & source_flags::HANDOVER != 0 {
-            self.hand_over(target);
+            self.hand_over(raiser, target);
         }
     }
 
-    fn hand_over(&mut self, target: SubjectId) {
-        let Some(record) = self.plan.subjects.get(target.index()) else { return };
+    /// Makes `target` the active member in place of `raiser`. A timed event of a member that is not active changes nothing.
+    fn hand_over(&mut self, raiser: SubjectId, target: SubjectId) {
+        let Some(record) = self.plan.subjects.get(raiser.index()) else { return };
+        if self.active_member(record.group) != Some(raiser) {
+            return;
+        }
         let Some(group) = self.plan.groups.get(usize::from(record.group)) else { return };
         let members = plan::slice(self.plan.members, group.first_member, group.members);
         let position = members.iter().position(|m| SubjectId::from_plan(*m) == target);
@@ -343,6 +347,18 @@ impl<'p> Dispatcher<'p> {
         members.get(usize::from(*active)).map(|m| SubjectId::from_plan(*m))
     }
 
+    /// Ends the turn of `subject`'s group, if it is its turn: a timed event must not cut another's short.
+    fn yield_turn(&mut self, subject: SubjectId) {
+        let partition = self.schedule.partition();
+        let turn = *self.turn_of(partition);
+        let own = self.plan.subjects.get(subject.index()).map(|s| s.group);
+        let present = self.plan.partitions.get(usize::from(partition));
+        let present = present.and_then(|p| Some(p.first_group + turn.checked_rem(p.groups)?));
+        if own == present {
+            self.pass_turn();
+        }
+    }
+
     /// Ends the turn of the group that has it in the current partition.
     fn pass_turn(&mut self) {
         let partition = self.schedule.partition();
@@ -350,9 +366,13 @@ impl<'p> Dispatcher<'p> {
         *turn = turn.wrapping_add(1);
     }
 
+    /// A subject that a trap or a timed event sends to sleep may be stopped or asleep already: it stays stopped, and its
+    /// wake token wakes it.
     fn fall_asleep(&mut self, subject: SubjectId, how: Activity) {
-        if !self.mailbox(subject).take_token() {
-            self.state(subject).activity = how;
+        let woken = self.mailbox(subject).take_token();
+        let state = self.state(subject);
+        if state.activity != Activity::Stopped {
+            state.activity = if woken { Activity::Runnable } else { how };
         }
     }
 

@@ -377,6 +377,56 @@ fn a_trap_raises_the_event_that_the_plan_maps_it_to() {
 }
 
 #[test]
+fn a_trap_that_the_plan_maps_to_a_sleep_stops_all_the_same() {
+    let mut plan = plan(&[(5, &[&[0], &[1]])]);
+    let mut subjects = plan.subjects.to_vec();
+    for subject in &mut subjects {
+        subject.trap_events[usize::from(trap::MEMORY)] = SLEEP as u8;
+    }
+    plan.subjects = leak(subjects);
+    let mut system = Fixture::of(plan);
+    system.start_both();
+    let stopped = system.running(0);
+    assert_eq!(system.cpu.stop(stopped, trap::MEMORY, &system.pages), None);
+    system.raise(1, POKE);
+    system.raise(1, SLEEP);
+    assert_eq!(system.at(2), None);
+}
+
+#[test]
+fn a_timed_event_wakes_also_where_it_is_one_that_sleeps() {
+    let mut system = Fixture::new(&[(5, &[&[0]])]);
+    system.at(0);
+    system.set_timer(0, 3, SLEEP);
+    system.raise(1, SLEEP);
+    assert_eq!(system.at(2), None);
+    assert_eq!(system.at(3), Some(0));
+}
+
+#[test]
+fn a_timed_event_takes_nobody_elses_turn() {
+    let mut system = Fixture::new(&[(5, &[&[0], &[1]])]);
+    system.start_both();
+    let sleeper = system.running(0);
+    system.set_timer(sleeper.index(), 2, YIELD);
+    system.raise(0, SLEEP);
+    let other = system.at(1);
+    assert_ne!(other, Some(sleeper.index()));
+    assert_eq!(system.at(2), other);
+}
+
+#[test]
+fn a_timed_event_does_not_hand_over_for_a_member_that_is_not_active() {
+    let mut system = Fixture::new(&[(5, &[&[0, 1, 2]])]);
+    system.raise(0, HAND_OVER);
+    assert_eq!(system.at(1), Some(1));
+    system.raise(1, HAND_OVER);
+    assert_eq!(system.at(2), Some(2));
+    system.set_timer(0, 3, HAND_OVER);
+    assert_eq!(system.at(3), Some(2));
+}
+
+#[test]
 fn interrupts_stay_pending_until_taken() {
     let mut system = Fixture::new(&[(5, &[&[0], &[1]])]);
     system.start_both();
