@@ -53,7 +53,7 @@ fn an_event_can_start_another_subject_anew() {
         unikernel = "testing/ends"
         [subject.doctor]
         unikernel = "testing/interrupts"
-        bootparams = "send 3"
+        bootparams = "send 3 400"
         [[event]]
         from = "doctor:poke"
         to = "patient:started"

@@ -1,6 +1,7 @@
 //! Sends interrupts to another subject, or counts those it gets.
 //!
-//! Arguments: `send COUNT` raises the event `poke` that often; `receive VECTOR COUNT` ends after that many interrupts.
+//! Arguments: `send COUNT MILLISECONDS` raises the event `poke` that often, that far apart; `receive VECTOR COUNT` ends after
+//! that many interrupts.
 
 #![no_std]
 #![no_main]
@@ -15,20 +16,20 @@ solo5::unikernel!(main);
 fn main(start: &StartInfo) -> i32 {
     let mut arguments = start.arguments();
     match arguments.next() {
-        Some("send") => send(arguments.number(10)),
+        Some("send") => send(arguments.number(10), arguments.number(20)),
         Some("receive") => receive(arguments.number(64) as u8, arguments.number(10)),
         _ => 2,
     }
 }
 
-fn send(count: u64) -> i32 {
+fn send(count: u64, milliseconds: u64) -> i32 {
     let Some(poke) = Event::named("poke") else {
         console::write_line(b"there is no event `poke`");
         return 1;
     };
     for _ in 0..count {
         // Events that arrive before the first was delivered are one event.
-        sleep::until(clock::monotonic() + 20_000_000);
+        sleep::until(clock::monotonic() + milliseconds * 1_000_000);
         poke.raise();
     }
     println!("sent {count} interrupts");
