@@ -28,7 +28,10 @@ pub const CPU_STACK_SIZE: u64 = 4 * PAGE;
 /// Bytes of a CPU's private kernel data.
 pub const CPU_DATA_SIZE: u64 = 4 * PAGE;
 
-/// First address of a program. The segments follow each other from here; the RAM follows the last segment.
+/// First address that programs may use. Linux keeps what lies below to itself, and the null page must fault.
+pub const LOWEST: u64 = 0x1_0000;
+/// Where linkers put a program: its segments follow from here, the RAM follows the last one. (Before ABI version 3 it was
+/// 0x100000.)
 pub const PROGRAM: u64 = 0x20_0000;
 /// First address that programs and their RAM must stay below.
 pub const PROGRAM_END: u64 = 0xd_0000_0000;

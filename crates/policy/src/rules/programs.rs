@@ -37,7 +37,7 @@ pub(crate) static ABI_VERSION: Rule = Rule {
 
 pub(crate) static LAYOUT: Rule = Rule {
     id: "program-layout",
-    specification: "The segments of a program begin at 2 MiB, follow each other without overlap and hold its entry point.",
+    specification: "The segments of a program lie above 64 KiB, follow each other without overlap and hold its entry point.",
     check: Check::Reading,
 };
 

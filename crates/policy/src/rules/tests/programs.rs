@@ -1,4 +1,4 @@
-use palisade_abi::layout::{PROGRAM, PROGRAM_END};
+use palisade_abi::layout::{LOWEST, PROGRAM, PROGRAM_END};
 
 use crate::testing::{Elf, TestLibrary, abi_note, assert_breaks, assert_passes, hello_with, plan, plan_with};
 use crate::{Options, Planned, Problems};
@@ -82,13 +82,21 @@ fn segments_in_order_pass() {
 }
 
 #[test]
+fn a_program_linked_to_1_mib_as_bindings_before_abi_3_did_passes() {
+    let planned = assert_passes(changed(|elf| {
+        elf.entry -= PROGRAM / 2;
+        elf.segments[1..].iter_mut().for_each(|segment| segment.address -= PROGRAM / 2);
+    }));
+    assert_eq!(planned.plan.subjects[3].program_last, PROGRAM / 2 + 0x4fff);
+}
+
+#[test]
 fn segments_that_lie_wrong_are_refused() {
-    let late = |elf: &mut Elf| {
-        elf.entry = PROGRAM + 0x2000;
-        elf.segments[2].flags = 5;
-        elf.segments.remove(1);
+    let low = |elf: &mut Elf| {
+        elf.segments[1].address = LOWEST - 0x1000;
+        elf.entry = LOWEST;
     };
-    assert_breaks(changed(late), "program-layout", 2, "0x200000");
+    assert_breaks(changed(low), "program-layout", 2, "programs lie in 0x10000");
     let overlap = |elf: &mut Elf| elf.segments[2].address = PROGRAM + 0x1000;
     assert_breaks(changed(overlap), "program-layout", 2, "damaged");
     let outside = |elf: &mut Elf| elf.segments[3].address = PROGRAM_END - 0x1000;
