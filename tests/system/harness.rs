@@ -5,7 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
+use palisade_machine::{
+    Accelerator, Emulator, End, Image, Interrupts, Lines, Machine, Next, OnReset, Stream, run,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -22,9 +26,15 @@ impl System {
         let directory =
             TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("the target directory is writable");
         std::os::unix::fs::symlink(testing(), directory.path().join("testing")).expect("a link can be made");
-        let path = directory.path().join("system.toml");
-        fs::write(&path, description).expect("a description can be written");
-        Self { directory, arguments: vec![path.into()], seconds: SECONDS }
+        let mut system = Self { directory, arguments: Vec::new(), seconds: SECONDS };
+        fs::write(system.description(), description).expect("a description can be written");
+        system.arguments.push(system.description().into());
+        system
+    }
+
+    /// The path of its description.
+    pub(crate) fn description(&self) -> PathBuf {
+        self.directory.path().join("system.toml")
     }
 
     /// A system of this repository.
@@ -71,6 +81,28 @@ impl System {
             _directory: self.directory,
         }
     }
+}
+
+/// Boots an image as it is; gives how it ended and the lines of the serial port.
+pub(crate) fn boot_image(image: Image<'_>) -> (End, Vec<String>) {
+    let machine = Machine {
+        image,
+        memory: 512 << 20,
+        cpus: 1,
+        accelerator: Accelerator::Software,
+        on_reset: OnReset::End,
+        limit: Some(Duration::from_secs(SECONDS.into())),
+    };
+    let emulator = Emulator::find(None).expect("these tests need QEMU");
+    let interrupts = Interrupts::catch().expect("signals can be caught");
+    let (mut lines, mut serial) = (Lines::default(), Vec::new());
+    let report = run(&emulator, &machine, &interrupts, &mut |stream, bytes| {
+        if stream == Stream::Serial {
+            serial.extend(lines.push(bytes).iter().map(|line| String::from_utf8_lossy(line).into_owned()));
+        }
+        Ok(Next::Continue)
+    });
+    (report.expect("the emulator starts").end, serial)
 }
 
 /// What came of a boot.

@@ -2,6 +2,7 @@
 //!
 //! Each test reads like a story: a system, what it does, what is expected of it. How that works is in [`harness`].
 
+mod clock;
 mod containment;
 mod crash;
 mod disc;
@@ -11,5 +12,6 @@ mod foreign;
 mod harness;
 mod hello;
 mod legacy;
+mod nested;
 mod restarts;
 mod sharing;
