@@ -6,9 +6,7 @@ use std::process::Command;
 
 use palisade_abi::layout::{IMAGE_BASE, PAGE};
 use palisade_abi::plan::{MAGIC, Plan, Subject};
-use palisade_machine::{
-    Accelerator, Emulator, Image, Interrupts, Lines, Machine, Next, OnReset, Stream, run,
-};
+use palisade_machine::Image;
 
 use zerocopy::IntoBytes;
 
