@@ -53,7 +53,7 @@ extern "C" fn kernel_start_rust(magic: u32, information: u32) -> ! {
     // SAFETY: the plan names the local APIC; the boot tables map it, and the processor's own range registers keep it uncached.
     let apic = unsafe { LocalApic::enable(plan.header.local_apic) };
     let Some(speeds) = calibrate::measure(&apic, plan.header.pm_timer_port) else {
-        refuse(&[Part::Text("the clock to measure the time-stamp counter against does not move")]);
+        refuse(&[Part::Text("one of the clocks to measure against each other does not move")]);
     };
     let clock = Clock::new(speeds.tsc_khz);
     let apic = apic.calibrated(speeds.timer_ticks, speeds.tsc_ticks);

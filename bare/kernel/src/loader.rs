@@ -56,7 +56,7 @@ impl MemoryMap {
                         return Ok(Self {
                             format: Format::Multiboot2 { entry_size },
                             at: tag + 16,
-                            end: tag + size,
+                            end: end.min(tag + size),
                         });
                     }
                     tag += size.max(8).next_multiple_of(8);

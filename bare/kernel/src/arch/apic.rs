@@ -48,7 +48,7 @@ impl LocalApic {
         let apic = Self { registers: if x2 { Registers::X2 } else { Registers::Mapped(address) }, ratio: 0 };
         apic.write(TASK_PRIORITY, 0);
         apic.write(SPURIOUS, 0x100 | u32::from(SPURIOUS_VECTOR));
-        for entry in [LVT_LINT0, LVT_LINT1, LVT_ERROR] {
+        for entry in [LVT_PERFORMANCE, LVT_LINT0, LVT_LINT1, LVT_ERROR] {
             apic.write(entry, MASKED);
         }
         apic.write(TIMER_DIVIDE, 0b1011); // by 1
@@ -119,6 +119,7 @@ const TASK_PRIORITY: u32 = 0x80;
 const END_OF_INTERRUPT: u32 = 0xb0;
 const SPURIOUS: u32 = 0xf0;
 const LVT_TIMER: u32 = 0x320;
+const LVT_PERFORMANCE: u32 = 0x340;
 const LVT_LINT0: u32 = 0x350;
 const LVT_LINT1: u32 = 0x360;
 const LVT_ERROR: u32 = 0x370;

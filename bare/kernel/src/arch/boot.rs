@@ -96,7 +96,7 @@ boot_entry:
     mov [edx], eax
     mov cr3, edx
 
-    mov eax, 0x620                      // CR4: PAE, OSFXSR, OSXMMEXCPT
+    mov eax, 0x660                      // CR4: PAE, MCE, OSFXSR, OSXMMEXCPT
     mov cr4, eax
     mov ecx, 0xc0000080                 // EFER: long mode
     rdmsr
@@ -125,8 +125,9 @@ boot_long_mode:
     mov ss, ax
     mov fs, ax
     mov gs, ax
-    mov edi, edi
+    mov edi, edi                        // the upper halves are undefined after a change of mode
     mov esi, esi
+    mov esp, esp
     xor ebp, ebp
     call kernel_start_rust
     ud2

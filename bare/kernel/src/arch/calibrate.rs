@@ -11,7 +11,7 @@ pub(crate) struct Speeds {
 }
 
 /// Measures for some 20 milliseconds against the ACPI power-management timer at `pm_timer_port`, or against the interval
-/// timer if that is 0. `None` if the reference does not move.
+/// timer if that is 0. `None` if one of the clocks does not move.
 pub(crate) fn measure(apic: &LocalApic, pm_timer_port: u16) -> Option<Speeds> {
     if pm_timer_port == 0 {
         measure_against(apic, &IntervalTimer::start())
@@ -84,7 +84,7 @@ fn measure_against<R: Reference>(apic: &LocalApic, reference: &R) -> Option<Spee
     let ticks = u64::from(last.wrapping_sub(first) & R::MASK);
     let tsc_ticks = tsc_last.wrapping_sub(tsc_first);
     let tsc_khz = (tsc_ticks.saturating_mul(R::FREQUENCY) / 1000).checked_div(ticks)?;
-    Some(Speeds { tsc_khz, tsc_ticks, timer_ticks })
+    (tsc_khz > 0 && timer_ticks > 0).then_some(Speeds { tsc_khz, tsc_ticks, timer_ticks })
 }
 
 /// The reference and the TSC at the same moment: of several attempts the one during which least time passed, so that being held

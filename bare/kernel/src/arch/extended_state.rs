@@ -96,9 +96,11 @@ unsafe fn xsave(area: u64) {
 /// # Safety
 /// XSAVE is on; `area` holds what XSAVE or [`ExtendedState::reset`] put there.
 unsafe fn xrstor(area: u64) {
+    // AMD processors without the CPUID bit RstrFpErrPtrs leave the x87 instruction and data pointers as they are unless an
+    // exception is pending. An instruction of the kernel replaces those of the subject that ran before.
     // SAFETY: promised by the caller.
     unsafe {
-        asm!("xrstor64 [{area}]", area = in(reg) area, in("eax") u32::MAX, in("edx") u32::MAX,
+        asm!("fnclex", "emms", "fild dword ptr [{area}]", "xrstor64 [{area}]", area = in(reg) area, in("eax") u32::MAX, in("edx") u32::MAX,
             out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _, out("xmm4") _, out("xmm5") _, out("xmm6") _,
             out("xmm7") _, out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _, out("xmm12") _, out("xmm13") _,
             out("xmm14") _, out("xmm15") _, options(nostack, preserves_flags));

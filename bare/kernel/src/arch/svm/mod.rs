@@ -29,14 +29,17 @@ struct Asids {
     count: NonZeroUsize,
     /// For each identifier, the subject that ran with it last.
     users: [usize; MAX_SUBJECTS],
+    /// The TLB control that flushes an identifier's translations; where the processor cannot do that alone, those of all.
+    flush: u64,
 }
 
 impl Asids {
     fn new() -> Self {
-        let announced = processor::cpuid(SVM_FEATURES, 0)[1] as usize;
-        let count =
-            NonZeroUsize::new(announced.saturating_sub(1).min(MAX_SUBJECTS)).unwrap_or(NonZeroUsize::MIN);
-        Self { count, users: [usize::MAX; MAX_SUBJECTS] }
+        let [_, announced, _, features] = processor::cpuid(SVM_FEATURES, 0);
+        let count = NonZeroUsize::new((announced as usize).saturating_sub(1).min(MAX_SUBJECTS))
+            .unwrap_or(NonZeroUsize::MIN);
+        let flush = if features & FLUSH_BY_ASID != 0 { TLB_FLUSH_ONE } else { TLB_FLUSH_ALL };
+        Self { count, users: [usize::MAX; MAX_SUBJECTS], flush }
     }
 
     /// Has the next run of subject `index` begin without cached translations.
@@ -50,7 +53,7 @@ impl Asids {
     fn for_run(&mut self, index: usize) -> u64 {
         let identifier = index % self.count;
         let user = &mut self.users[identifier & (MAX_SUBJECTS - 1)];
-        let flush = if *user == index { 0 } else { TLB_FLUSH };
+        let flush = if *user == index { 0 } else { self.flush };
         *user = index;
         (identifier as u64 + 1) | flush
     }
@@ -252,7 +255,8 @@ fn set_initial_state(vmcb: &Vmcb, subject: &Subject) {
     vmcb.set(vmcb::EFER, 0x1d00); // SVME (which `vmrun` demands), NXE, LMA, LME
     vmcb.set(vmcb::CR0, 0x8001_0033); // PG, WP, NE, ET, MP, PE
     vmcb.set(vmcb::CR3, subject.guest_root);
-    vmcb.set(vmcb::CR4, 0x4_0620); // OSXSAVE, OSXMMEXCPT, OSFXSR, PAE
+    // OSXSAVE, OSXMMEXCPT, OSFXSR, MCE, PAE. Without MCE a hardware error would look like a triple fault of the subject.
+    vmcb.set(vmcb::CR4, 0x4_0660);
     vmcb.set(vmcb::DR6, 0xffff_0ff0);
     vmcb.set(vmcb::DR7, 0x400);
     vmcb.set(vmcb::RFLAGS, 2);
@@ -266,7 +270,9 @@ const INVALID_OPCODE: u8 = 6;
 const PAGE_FAULT: u8 = 14;
 const RFLAGS_IF: u64 = 1 << 9;
 const NESTED_WALK: u64 = 1 << 33;
-const TLB_FLUSH: u64 = 3 << 32; // this address space only
+const TLB_FLUSH_ALL: u64 = 1 << 32;
+const TLB_FLUSH_ONE: u64 = 3 << 32;
+const FLUSH_BY_ASID: u32 = 1 << 6;
 const V_IRQ: u64 = 1 << 8;
 const V_PRIORITY: u64 = 0xf << 16;
 const V_IGN_TPR: u64 = 1 << 20;
