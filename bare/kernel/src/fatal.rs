@@ -51,6 +51,9 @@ extern "C" fn fatal_exception(vector: u64, error_code: u64, rip: u64, rsp: u64, 
 }
 
 fn end(reason: Reason, crash: &Crash) -> ! {
+    if let Some(system) = boot::system() {
+        Record::record_crash(&PlanMemory::crash_record(&system.plan), crash);
+    }
     console::line(&[
         Part::Text("kernel stopped: "),
         Part::Text(reason.text()),
@@ -70,7 +73,6 @@ fn end(reason: Reason, crash: &Crash) -> ! {
         Part::Hex(crash.registers.cr2),
     ]);
     let Some(system) = boot::system() else { processor::halt_for_ever() };
-    Record::record_crash(&PlanMemory::crash_record(&system.plan), crash);
     if system.plan.header.on_fatal == FatalAction::Reset as u32 {
         machine::reset(&system.plan)
     } else if system.plan.header.on_fatal == FatalAction::PowerOff as u32 {

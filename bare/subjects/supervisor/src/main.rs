@@ -55,6 +55,10 @@ fn attend(record: &Record, unit: &mut Unit, reports: &Shared<'_>) {
         ),
         Step::Restart { event, generation } => {
             report(record, What::Restarting(generation));
+            // A new start of the subject begins a new epoch of its log channel, and what was not read of the old one is lost.
+            if record.name() != LOG {
+                wait_for_log();
+            }
             raise_number(u64::from(event));
         }
     }
@@ -69,13 +73,18 @@ fn report(record: &Record, what: What<'_>) {
 fn end(event: Option<u8>) {
     console::write_line(ReportLine::SystemEnded.format().as_bytes());
     let Some(event) = event else { return };
-    let log = status_of("log");
+    wait_for_log();
+    raise_number(u64::from(event));
+}
+
+/// Waits until the log has printed everything, for a limited time: others may keep it busy.
+fn wait_for_log() {
+    let log = status_of(LOG);
     let sweeps = || log.as_ref().and_then(|page| page.counter(IDLE_SWEEPS)).unwrap_or(0);
     let drain = Drain::begin(sweeps(), clock::monotonic());
     while !drain.is_over(sweeps(), clock::monotonic()) {
         sleep::wait_until(clock::monotonic().saturating_add(DRAIN_POLL));
     }
-    raise_number(u64::from(event));
 }
 
 fn status_of(name: &str) -> Option<StatusPage<'static>> {
@@ -95,6 +104,8 @@ struct ConfigBytes([u8; CONFIG_SIZE]);
 
 const CONFIG_SIZE: usize = supervisor_config::size(MAX_SUBJECTS);
 
+/// Name of the log subject.
+const LOG: &str = "log";
 /// The log's progress counter with the number of sweeps that found nothing to do.
 const IDLE_SWEEPS: usize = 0;
 
