@@ -1,4 +1,4 @@
-//! Showing what a subject wrote without letting it write to the terminal.
+//! Showing what others wrote without letting them write to the terminal.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ impl fmt::Display for Escaped<'_> {
                 match character {
                     '\t' => f.write_char('\t')?,
                     c if c.is_ascii_control() => write!(f, "\\x{:02x}", u32::from(c))?,
-                    c if c.is_control() || is_invisible(c) => write!(f, "{}", c.escape_unicode())?,
+                    c if is_dangerous(c) => write!(f, "{}", c.escape_unicode())?,
                     c => f.write_char(c)?,
                 }
             }
@@ -26,6 +26,18 @@ impl fmt::Display for Escaped<'_> {
         }
         Ok(())
     }
+}
+
+/// A text of several lines, each escaped.
+#[must_use]
+pub(crate) fn escape_lines(text: &str) -> String {
+    let lines = text.split('\n').map(|line| Escaped(line.as_bytes()).to_string());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Whether a terminal could obey this character in place of showing it.
+pub(crate) fn is_dangerous(character: char) -> bool {
+    character.is_control() || is_invisible(character)
 }
 
 /// Marks and overrides of the writing direction, and other characters that change their neighbours without being seen.
@@ -45,6 +57,11 @@ mod tests {
         for text in ["", "Hello, World", "a\tb", "Grüße, 世界 🦀", r"a \ b"] {
             assert_eq!(Escaped(text.as_bytes()).to_string(), text);
         }
+    }
+
+    #[test]
+    fn lines_stay_lines() {
+        assert_eq!(escape_lines("one\n  two\x1b\n"), "one\n  two\\x1b\n");
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod embedded;
 mod escape;
 pub mod exit;
 mod failure;
+mod harmless;
 mod journal;
 mod outcome;
 mod output;

@@ -10,8 +10,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cli::{ColorChoice, Speech};
-use crate::escape::Escaped;
+use crate::escape::{Escaped, escape_lines};
 use crate::failure::{Failure, problem_object};
+use crate::harmless::Harmless;
 
 /// Where the command speaks, and how.
 #[derive(Debug, Clone, Copy)]
@@ -96,7 +97,7 @@ impl Terminal {
 
     /// Text that was asked for.
     pub(crate) fn text(&self, text: impl Display) -> io::Result<()> {
-        writeln!(io::stdout().lock(), "{text}")
+        writeln!(io::stdout().lock(), "{}", escape_lines(&text.to_string()))
     }
 
     /// An object, on a line of its own.
@@ -139,7 +140,7 @@ impl Terminal {
 
     fn speak(&self, needed: Volume, text: impl Display) {
         if self.volume >= needed && !self.json {
-            let _ = writeln!(io::stderr().lock(), "palisade: {text}");
+            let _ = writeln!(io::stderr().lock(), "palisade: {}", escape_lines(&text.to_string()));
         }
     }
 
@@ -147,7 +148,7 @@ impl Terminal {
         let theme = if self.colored_remarks { GraphicalTheme::unicode() } else { GraphicalTheme::none() };
         let mut text = String::new();
         let handler = GraphicalReportHandler::new_themed(theme).with_width(WIDTH);
-        let shown = handler.render_report(&mut text, problem);
+        let shown = handler.render_report(&mut text, &Harmless::new(problem));
         // The handler fails only where the string does, which does not.
         let _ = shown.map(|()| io::stderr().lock().write_all(text.as_bytes()));
     }

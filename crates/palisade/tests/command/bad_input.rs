@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::run::{directory, done, names, palisade, text};
+use crate::run::{Done, directory, done, names, palisade, text};
 
 #[test]
 fn a_unikernel_for_another_target_is_named() {
@@ -47,6 +47,27 @@ fn an_empty_file_is_refused() {
 #[test]
 fn a_text_file_is_refused() {
     assert_refused(b"#!/bin/sh\necho hello\n", &[]);
+}
+
+#[test]
+fn a_description_cannot_command_the_terminal() {
+    let text = "# \x1b]0;title\x07\n[subject.x]\nunikernel = \"\\u001b[2J\\u202e\"\n";
+    let refused = check(text).assert_exit(125).stderr.clone();
+    assert!(!refused.contains(['\x1b', '\x07', '\u{202e}']), "{refused:?}");
+    assert!(refused.contains(r"\x1b[2J\u{202e}"), "{refused}");
+}
+
+#[test]
+fn a_mistake_in_an_endless_line_has_its_place() {
+    let text = format!("{}nonsense = 1", " ".repeat(100_000));
+    check(&text).assert_exit(125).assert_says(&["unknown-key", ":1:100001: "]);
+}
+
+fn check(description: &str) -> Done {
+    let directory = directory();
+    let path = directory.path().join("system.toml");
+    fs::write(&path, description).expect("writable");
+    done(&mut palisade(&["check", text(&path)]))
 }
 
 #[test]
