@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use thiserror::Error;
 
-use crate::output::{self, WriteError};
+use crate::output::{self, Staged, WriteError};
 
 /// Why there is no disc.
 #[derive(Debug, Error)]
@@ -42,7 +42,15 @@ pub const PACKAGES: &str = "grub-common grub-pc-bin xorriso";
 /// # Errors
 /// See [`IsoError`]. Nothing is left behind then, and what was at `path` is untouched.
 pub fn write(image: &[u8], name: &str, path: &Path) -> Result<(), IsoError> {
-    write_with(&Tools::default(), image, name, path)
+    Ok(staged(image, name, path)?.publish()?)
+}
+
+/// Makes the same image as [`write()`], for whoever has to publish it together with other files.
+///
+/// # Errors
+/// See [`IsoError`]. Nothing is left behind then.
+pub fn staged(image: &[u8], name: &str, path: &Path) -> Result<Staged, IsoError> {
+    staged_with(&Tools::default(), image, name, path)
 }
 
 /// Where GRUB's tool and files are.
@@ -57,7 +65,7 @@ impl Default for Tools {
     }
 }
 
-fn write_with(tools: &Tools, image: &[u8], name: &str, path: &Path) -> Result<(), IsoError> {
+fn staged_with(tools: &Tools, image: &[u8], name: &str, path: &Path) -> Result<Staged, IsoError> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
     if name.is_empty() || !name.bytes().all(plain) {
         return Err(IsoError::Name(name.into()));
@@ -74,8 +82,7 @@ fn write_with(tools: &Tools, image: &[u8], name: &str, path: &Path) -> Result<()
     if !result.status.success() || !is_disc(disc.as_file_mut()) {
         return Err(failure(&result, path));
     }
-    output::publish(disc, path).map_err(write_error)?;
-    Ok(())
+    Ok(Staged::complete(path, disc)?)
 }
 
 /// Makes the files of the disc.
@@ -178,7 +185,7 @@ mod tests {
         let missing = Tools { mkrescue: "no-such-mkrescue".into(), grub: directory.path().into() };
         let no_grub = Tools { grub: "/nowhere".into(), ..Tools::default() };
         for tools in [missing, no_grub] {
-            let error = write_with(&tools, b"image", "hello", &path).unwrap_err();
+            let error = staged_with(&tools, b"image", "hello", &path).unwrap_err();
             assert!(matches!(error, IsoError::ToolMissing { .. }));
             assert!(error.to_string().contains("apt-get install grub-common grub-pc-bin xorriso"), "{error}");
         }
@@ -195,7 +202,7 @@ mod tests {
         fs::write(&path, b"old").unwrap();
         for mkrescue in ["/bin/true", "/bin/false"] {
             let tools = Tools { mkrescue: mkrescue.into(), grub: grub.clone() };
-            let error = write_with(&tools, b"image", "hello", &path).unwrap_err();
+            let error = staged_with(&tools, b"image", "hello", &path).unwrap_err();
             assert!(matches!(error, IsoError::ToolFailed(_)), "{error}");
             assert_eq!(fs::read(&path).unwrap(), b"old");
             assert_eq!(names(directory.path()), 2);

@@ -23,17 +23,55 @@ pub struct WriteError {
 /// # Errors
 /// The directory cannot be written, or the disk is full. Nothing is left behind then.
 pub fn write_file_atomically(path: &Path, content: &[u8]) -> Result<(), WriteError> {
-    replace(path, |file| file.write_all(content))
+    Staged::new(path, content)?.publish()
 }
 
-/// Replaces a file by what `write` writes.
-fn replace(path: &Path, write: impl FnOnce(&mut NamedTempFile) -> io::Result<()>) -> Result<(), WriteError> {
-    let attempt = || {
-        let mut file = beside(path)?;
-        write(&mut file)?;
-        publish(file, path)
-    };
-    attempt().map_err(|source| WriteError { path: path.into(), source })
+/// A complete file that has not its name yet. It vanishes unless it is published: of several files that belong together
+/// none need be published before all are complete.
+#[derive(Debug)]
+pub struct Staged {
+    path: PathBuf,
+    file: NamedTempFile,
+}
+
+impl Staged {
+    /// A file that will be at `path`.
+    ///
+    /// # Errors
+    /// The directory cannot be written, or the disk is full. Nothing is left behind then.
+    pub fn new(path: &Path, content: &[u8]) -> Result<Self, WriteError> {
+        Self::written_by(path, |file| file.write_all(content))
+    }
+
+    fn written_by(
+        path: &Path,
+        write: impl FnOnce(&mut NamedTempFile) -> io::Result<()>,
+    ) -> Result<Self, WriteError> {
+        let attempt = || {
+            let mut file = beside(path)?;
+            write(&mut file)?;
+            Ok(file)
+        };
+        let file = attempt().map_err(|source| WriteError { path: path.into(), source })?;
+        Self::complete(path, file)
+    }
+
+    /// A file that was made with [`beside`] and is complete. It is on the disk after this.
+    pub(crate) fn complete(path: &Path, file: NamedTempFile) -> Result<Self, WriteError> {
+        match file.as_file().sync_all() {
+            Ok(()) => Ok(Self { path: path.into(), file }),
+            Err(source) => Err(WriteError { path: path.into(), source }),
+        }
+    }
+
+    /// Gives the file its name; what had it before is gone.
+    ///
+    /// # Errors
+    /// The directory cannot be written any more.
+    pub fn publish(self) -> Result<(), WriteError> {
+        let Self { path, file } = self;
+        file.persist(&path).map(drop).map_err(|error| WriteError { path, source: error.error })
+    }
 }
 
 /// An empty temporary file in the directory of `path`. It vanishes unless it is published.
@@ -47,12 +85,6 @@ pub(crate) fn beside(path: &Path) -> io::Result<NamedTempFile> {
     };
     // As for any new file, the process's mask decides who else may read it.
     Builder::new().prefix(".palisade-").permissions(Permissions::from_mode(0o666)).tempfile_in(directory)
-}
-
-/// Gives a complete temporary file its name.
-pub(crate) fn publish(file: NamedTempFile, path: &Path) -> io::Result<()> {
-    file.as_file().sync_all()?;
-    file.persist(path).map(drop).map_err(|error| error.error)
 }
 
 /// What the operating system said, in the words of somebody who wants a file to be there.
@@ -95,7 +127,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("hello.elf");
         write_file_atomically(&path, b"old").unwrap();
-        let error = replace(&path, |file| {
+        let error = Staged::written_by(&path, |file| {
             file.write_all(b"ne")?;
             Err(io::ErrorKind::StorageFull.into())
         });
@@ -105,6 +137,16 @@ mod tests {
         );
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(names(directory.path()), ["hello.elf"]);
+    }
+
+    #[test]
+    fn what_is_not_published_vanishes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hello.elf");
+        drop(Staged::new(&path, b"complete").unwrap());
+        assert!(names(directory.path()).is_empty());
+        Staged::new(&path, b"complete").unwrap().publish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"complete");
     }
 
     #[test]

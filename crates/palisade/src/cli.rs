@@ -101,7 +101,7 @@ pub(crate) struct Boot {
     #[arg(long)]
     pub(crate) reboot: bool,
     /// End the machine after this many seconds
-    #[arg(long = "for", value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long = "for", value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) limit: Option<Duration>,
     /// Also write serial.out, kernel.out, one log per subject and result.json into this directory
     #[arg(long, value_name = "DIR")]
@@ -174,6 +174,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().map_err(|_| "not a number of seconds, such as 30 or 1.5")?;
     match Duration::try_from_secs_f64(seconds) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
+        Err(_) if seconds > 0.0 => Err("must be less: leave --for out for a run without end".into()),
         _ => Err("must be more than 0 seconds".into()),
     }
 }
@@ -265,6 +266,17 @@ mod tests {
             panic!("boot was asked")
         };
         assert_eq!(boot.system.bootparams.as_deref(), Some("--ipv4=10.0.0.2/24"));
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_is_refused_with_what_is_wrong() {
+        for (time, what) in
+            [("0", "more than 0"), ("-1", "more than 0"), ("1e300", "less"), ("soon", "such as 30")]
+        {
+            let refused = Cli::try_parse_from(["palisade", "boot", "a.toml", "--for", time]);
+            let said = refused.expect_err("refused").to_string();
+            assert!(said.contains(what), "{said}");
+        }
     }
 
     /// Splits at spaces outside of single quotes, as a shell does.

@@ -22,13 +22,19 @@ pub(crate) struct Harmless {
 }
 
 impl Harmless {
-    /// Copies `problem`. Where a line of the text is too long to be shown, its place stands in the message instead.
+    /// Copies `problem`. Where a line of the text is too long to be shown, place and label stand in the message instead.
     #[must_use]
     pub(crate) fn new(problem: &dyn Diagnostic) -> Self {
         let labels: Vec<_> = problem.labels().into_iter().flatten().collect();
         let excerpt = problem.source_code().and_then(|source| Excerpt::of(source, &labels));
-        let place = excerpt.as_ref().filter(|excerpt| excerpt.is_too_wide()).map(|excerpt| &excerpt.place);
-        let message = place.map_or_else(|| problem.to_string(), |place| format!("{place}: {problem}"));
+        let hidden = excerpt.as_ref().filter(|excerpt| excerpt.is_too_wide());
+        let message = hidden.map_or_else(
+            || problem.to_string(),
+            |excerpt| {
+                let label = labels.first().and_then(LabeledSpan::label).unwrap_or_default();
+                format!("{}: {problem}: {label}", excerpt.place)
+            },
+        );
         let excerpt = excerpt.filter(|excerpt| !excerpt.is_too_wide());
         Self {
             code: problem.code().map(|code| code.to_string()),
@@ -124,10 +130,16 @@ impl SourceCode for Excerpt {
             contents.data(),
             (contents.span().offset() + self.offset, contents.span().len()).into(),
             contents.line() + self.line,
-            contents.column(),
+            characters_before(&self.text, contents.span().offset()),
             contents.line_count(),
         )))
     }
+}
+
+/// Characters between the start of the line and this byte.
+fn characters_before(text: &str, offset: usize) -> usize {
+    let before = text.get(..offset).unwrap_or(text);
+    before.chars().rev().take_while(|character| *character != '\n').count()
 }
 
 fn escaped(label: &LabeledSpan) -> LabeledSpan {
@@ -190,7 +202,7 @@ mod tests {
         let problem = problem("name.toml", &text, 70_000);
         let harmless = Harmless::new(problem.as_ref());
         assert!(harmless.source_code().is_none() && harmless.labels.is_empty());
-        assert_eq!(harmless.message, r"name.toml:2:69995: message \x1b[31m");
+        assert_eq!(harmless.message, r"name.toml:2:69995: message \x1b[31m: label \x1b");
     }
 
     fn problem(name: &str, text: &str, at: usize) -> Report {

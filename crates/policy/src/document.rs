@@ -67,12 +67,12 @@ impl Table {
     }
 
     /// Sets the value of a dotted path, making the tables on the way. Gives the path's part that is no table, if so.
-    fn set(&mut self, path: &[&str], place: &Place, value: Value) -> Result<(), String> {
+    fn set(&mut self, path: &[&str], key: &Place, place: &Place, value: Value) -> Result<(), String> {
         let Some((first, rest)) = path.split_first() else { return Ok(()) };
         let at = match self.entries.iter().position(|(name, _)| name.value == *first) {
             Some(at) => at,
             None => {
-                let name = Located::new((*first).to_owned(), place);
+                let name = Located::new((*first).to_owned(), key);
                 self.entries
                     .push((name, Node { place: place.clone(), value: Value::Table(Self::default()) }));
                 self.entries.len() - 1
@@ -84,7 +84,7 @@ impl Table {
             return Ok(());
         }
         match &mut node.value {
-            Value::Table(table) => table.set(rest, place, value),
+            Value::Table(table) => table.set(rest, key, place, value),
             _ => Err((*first).to_owned()),
         }
     }
@@ -117,7 +117,7 @@ pub(crate) fn apply_overrides(table: &mut Table, overrides: &[(String, String)],
             problems.add(unknown.at(&key, "no such subject"));
             continue;
         }
-        if let Err(part) = table.set(&parts, &value, override_value(text)) {
+        if let Err(part) = table.set(&parts, &key, &value, override_value(text)) {
             problems.add(
                 Problem::error(&reading::TYPE, format!("`{part}` has no keys of its own"))
                     .at(&key, "not a table")

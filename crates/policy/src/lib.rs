@@ -9,6 +9,7 @@
 mod allocate;
 mod document;
 pub mod elf;
+mod input;
 mod machine;
 mod options;
 mod parse;
@@ -23,10 +24,10 @@ mod testing;
 mod tests;
 mod units;
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use input::{LARGEST_PROGRAM, read_file};
 pub use machine::{BUILT_IN as BUILT_IN_MACHINES, MachineDescription};
 pub use options::{Library, Options};
 pub use problem::{Problem, Problems};
@@ -55,7 +56,7 @@ pub struct Planned {
 /// Everything that is wrong with it.
 pub fn load(path: &Path, options: &Options, library: &dyn Library) -> Result<Planned, Problems> {
     let name = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(|error| {
+    let text = input::read_text(path).map_err(|error| {
         let problem = Problem::error(&rules::reading::FILE, format!("cannot read {name}: {error}"))
             .help("give the path of a system description, such as systems/hello.toml");
         Problems::new(&name, vec![problem])

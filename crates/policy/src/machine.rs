@@ -1,12 +1,12 @@
 //! Machine files: what hardware a system is made for.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use palisade_abi::layout::{PAGE, page_align_up};
 
 use crate::document::{self, Fields, did_you_mean};
+use crate::input::read_text;
 use crate::plan::{self, PortWrite};
 use crate::problem::{Collector, Problem};
 use crate::rules::{machine as rules, reading};
@@ -59,7 +59,7 @@ pub(crate) fn load(
         Some((_, text)) => (*text).to_owned(),
         None if name.value.ends_with(".toml") => {
             let path = folder.join(&name.value);
-            fs::read_to_string(&path)
+            read_text(&path)
                 .inspect_err(|error| {
                     problems.add(
                         Problem::error(&reading::FILE, format!("cannot read {}: {error}", path.display()))

@@ -28,7 +28,7 @@ impl SourceCode for Source {
             contents.data(),
             *contents.span(),
             contents.line(),
-            contents.column(),
+            characters_before(&self.text, contents.span().offset()),
             contents.line_count(),
         )))
     }
@@ -48,9 +48,8 @@ impl Place {
     #[must_use]
     pub fn line_and_column(&self) -> (usize, usize) {
         let before = self.source.text.get(..self.range.start).unwrap_or(&self.source.text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-        (line, before[line_start..].chars().count() + 1)
+        (line, characters_before(&self.source.text, self.range.start) + 1)
     }
 
     /// The same range as miette wants it.
@@ -64,6 +63,13 @@ impl fmt::Debug for Place {
         let (line, column) = self.line_and_column();
         write!(f, "{}:{line}:{column}", self.source.name)
     }
+}
+
+/// Characters between the start of the line and this byte.
+fn characters_before(text: &str, offset: usize) -> usize {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    before[line_start..].chars().count()
 }
 
 /// A value and where it was written. A value that the description leaves out stands where its owner does.
@@ -84,5 +90,22 @@ impl<T> Located<T> {
     /// Another value at the same place.
     pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> Located<U> {
         Located { value: change(self.value), place: self.place }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_count_characters_for_people_and_for_diagnostics() {
+        let text = "first\nä€🦀here".to_owned();
+        let start = text.find("here").unwrap();
+        let source = Arc::new(Source { name: "x".into(), text });
+        let place = Place { source: source.clone(), range: start..start + 4 };
+        assert_eq!(place.line_and_column(), (2, 4));
+        let contents = source.read_span(&place.span(), 0, 0).unwrap();
+        assert_eq!((contents.line(), contents.column()), (1, 3));
+        assert_eq!(source.read_span(&place.span(), 1, 1).unwrap().column(), 0);
     }
 }

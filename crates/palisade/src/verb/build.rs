@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use palisade_image::Image;
 use palisade_image::iso::{self, IsoError};
-use palisade_image::output::{WriteError, write_file_atomically};
+use palisade_image::output::{Staged, WriteError};
 use palisade_machine::Interrupts;
 use serde_json::json;
 
@@ -56,18 +56,25 @@ struct Written {
     obstacle: Option<String>,
 }
 
+/// All files are complete before the first of them gets its name.
 fn write(directory: &Directory, image: &Image, interrupts: &Interrupts) -> Result<Written, Failure> {
     let path = |extension: &str| directory.path.join(format!("{}.{extension}", image.name));
-    let (map, elf, disc) = (path("map.txt"), path("elf"), path("iso"));
-    write_file_atomically(&map, image.map.as_bytes()).map_err(refused)?;
-    write_file_atomically(&elf, &image.bytes).map_err(refused)?;
+    let (elf, map, disc) = (path("elf"), path("map.txt"), path("iso"));
+    let mut staged = vec![
+        Staged::new(&map, image.map.as_bytes()).map_err(refused)?,
+        Staged::new(&elf, &image.bytes).map_err(refused)?,
+    ];
     let mut written = Written { paths: vec![elf, map], obstacle: None };
-    if interrupts.received().is_none() {
-        match iso::write(&image.bytes, &image.name, &disc) {
-            Ok(()) => written.paths.push(disc),
-            Err(missing @ IsoError::ToolMissing { .. }) => written.obstacle = Some(missing.to_string()),
-            Err(error) => return Err(Failure::message(Exit::Host, error, None)),
+    match iso::staged(&image.bytes, &image.name, &disc) {
+        Ok(file) => {
+            staged.push(file);
+            written.paths.push(disc);
         }
+        Err(missing @ IsoError::ToolMissing { .. }) => written.obstacle = Some(missing.to_string()),
+        Err(error) => return Err(Failure::message(Exit::Host, error, None)),
+    }
+    if interrupts.received().is_none() {
+        staged.into_iter().try_for_each(Staged::publish).map_err(refused)?;
     }
     Ok(written)
 }

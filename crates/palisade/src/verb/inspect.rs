@@ -1,11 +1,10 @@
 //! `palisade inspect`: what a unikernel is made for, and what it needs.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use palisade_policy::Library;
 use palisade_policy::elf::Inspection;
+use palisade_policy::{LARGEST_PROGRAM, Library, read_file};
 use serde_json::json;
 
 use crate::cli::Inspect;
@@ -32,7 +31,7 @@ pub(crate) fn inspect(arguments: &Inspect, terminal: &Terminal) -> Result<Exit, 
 /// The file of that name, or else the program of that name that the command carries.
 fn read(path: &Path) -> Result<Arc<[u8]>, Failure> {
     let built_in = || path.to_str().and_then(|name| Embedded.program(name));
-    match fs::read(path) {
+    match read_file(path, LARGEST_PROGRAM) {
         Ok(bytes) => Ok(bytes.into()),
         Err(error) => built_in().ok_or_else(|| Failure::reading(path, &error)),
     }

@@ -1,8 +1,7 @@
 //! `palisade verify`: the independent reader's judgement of a finished image.
 
-use std::fs;
-
 use palisade_image::verify::{Expected, Facts, Finding, verify as judge};
+use palisade_policy::{LARGEST_PROGRAM, read_file};
 use serde_json::{Value, json};
 
 use crate::cli::Verify;
@@ -15,7 +14,7 @@ use crate::terminal::Terminal;
 /// Verifies an image; its kernel must be the one that this command carries.
 pub(crate) fn verify(arguments: &Verify, terminal: &Terminal) -> Result<Exit, Failure> {
     let path = &arguments.image;
-    let image = fs::read(path).map_err(|error| Failure::reading(path, &error))?;
+    let image = read_file(path, LARGEST_PROGRAM).map_err(|error| Failure::reading(path, &error))?;
     if is_disc(&image) {
         let help = "verify the ELF file that was built with it: NAME.elf".to_owned();
         let message = format!("{} is a disc image", path.display());

@@ -86,6 +86,22 @@ fn a_directory_in_place_of_a_file_is_refused() {
 }
 
 #[test]
+fn a_file_larger_than_any_memory_is_refused_unread() {
+    let directory = directory();
+    let path = directory.path().join("huge.toml");
+    let huge = fs::File::create(&path).expect("writable");
+    huge.set_len(1 << 40).expect("a file with a hole");
+    for arguments in [
+        &["check", text(&path)][..],
+        &["check", "--unikernel", text(&path)],
+        &["verify", text(&path)],
+        &["inspect", text(&path)],
+    ] {
+        done(&mut palisade(arguments)).assert_exit(125).assert_says(&["it has more than"]);
+    }
+}
+
+#[test]
 fn a_file_that_is_not_there_is_named() {
     for arguments in [
         &["boot", "/nonexistent.toml"][..],

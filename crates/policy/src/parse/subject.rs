@@ -1,6 +1,5 @@
 //! Subjects: the system's own, and the unikernels of `[subject.NAME]`.
 
-use std::fs;
 use std::sync::Arc;
 
 use palisade_abi::supervisor_config::Restart;
@@ -8,6 +7,7 @@ use palisade_abi::supervisor_config::Restart;
 use super::{Context, not_built_in};
 use crate::document::{Fields, Node, did_you_mean};
 use crate::elf::{File, Flaw, Program};
+use crate::input::{LARGEST_PROGRAM, read_file};
 use crate::plan::{Exceptions, SubjectKind};
 use crate::problem::Problem;
 use crate::rules::reading;
@@ -88,7 +88,7 @@ fn load(name: &Located<String>, context: &Context<'_>) -> Option<Arc<Program>> {
         return judge(&bytes, name, context);
     }
     let path = context.folder.join(&name.value);
-    match fs::read(&path) {
+    match read_file(&path, LARGEST_PROGRAM) {
         Ok(bytes) => judge(&bytes, name, context),
         Err(error) => {
             let is_path = name.value.contains(['/', '.']);

@@ -102,10 +102,10 @@ fn check_ram(system: &System, problems: &Collector) {
     for subject in &system.subjects {
         let ram = &subject.ram;
         let start = subject.program.as_ref().map_or(0, |program| program.ram_start());
-        let help = if !ram.value.is_multiple_of(PAGE) {
-            format!("make it {}", units::size(ram.value.div_ceil(PAGE) * PAGE))
-        } else if ram.value < SMALLEST_RAM {
+        let help = if ram.value < SMALLEST_RAM {
             format!("the stack alone needs {}", units::size(SMALLEST_RAM))
+        } else if !ram.value.is_multiple_of(PAGE) {
+            format!("make it {}: whole pages of 4 KiB", units::size(ram.value.div_ceil(PAGE) * PAGE))
         } else if ram.value > PROGRAM_END.saturating_sub(start) {
             format!("program and RAM can have {} together", units::size(PROGRAM_END))
         } else {
