@@ -99,8 +99,8 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     ),
     breaks("subject-info-true", &[], "two resources have one name", |d| {
         let length = "text".len();
-        d.info(HELLO)[81] = length as u8;
-        d.info(HELLO)[82..82 + 7].copy_from_slice(b"text\0\0\0");
+        d.info(HELLO)[84] = length as u8;
+        d.info(HELLO)[85..85 + 7].copy_from_slice(b"text\0\0\0");
     }),
     breaks("content-hashes", &[], "a content hash is wrong", |d| d.resource(HELLO, "text")[24] ^= 1),
     breaks("content-hashes", &[], "the content behind a hash is changed", |d| {
