@@ -36,7 +36,7 @@ impl Emulator {
     /// Finds QEMU for x86-64: at `explicit` if that is given, else in `PATH`.
     ///
     /// # Errors
-    /// [`Error::Missing`], [`Error::NotQemu`] and [`Error::TooOld`].
+    /// [`Error::Missing`], [`Error::NotExecutable`], [`Error::NotQemu`] and [`Error::TooOld`].
     pub fn find(explicit: Option<&Path>) -> Result<Self, Error> {
         let path = match explicit {
             Some(path) => path.to_path_buf(),
@@ -45,7 +45,8 @@ impl Emulator {
         let output =
             Command::new(&path).arg("--version").stdin(Stdio::null()).output().map_err(
                 |error| match error.kind() {
-                    io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => Error::Missing(path.clone()),
+                    io::ErrorKind::NotFound => Error::Missing(path.clone()),
+                    io::ErrorKind::PermissionDenied => Error::NotExecutable(path.clone()),
                     _ => Error::Start(error),
                 },
             )?;

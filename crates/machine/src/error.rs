@@ -14,6 +14,9 @@ pub enum Error {
     /// No emulator where it was looked for.
     #[error("the emulator {} was not found", .0.display())]
     Missing(PathBuf),
+    /// It may not be executed, or it is no program.
+    #[error("the emulator {} cannot be executed", .0.display())]
+    NotExecutable(PathBuf),
     /// The program does not answer as QEMU does.
     #[error("{} is not QEMU: it answers `--version` with {answer:?}", path.display())]
     NotQemu {
@@ -51,7 +54,9 @@ impl Error {
                  on Debian 12, if qemu-utils is there from the backports, add: -t bookworm-backports",
                 Version::OLDEST
             )),
-            Self::NotQemu { .. } => Some("name the program qemu-system-x86_64".into()),
+            Self::NotExecutable(_) | Self::NotQemu { .. } => {
+                Some("name the program qemu-system-x86_64".into())
+            }
             Self::NoNestedSvm(_) => Some("use the software CPU, which is the default".into()),
             Self::Start(_) | Self::Output(_) => None,
         }

@@ -51,9 +51,11 @@ impl Failure {
     /// The emulator is missing, or cannot be used.
     pub(crate) fn of_emulator(error: Error) -> Self {
         let exit = match &error {
-            Error::Missing(_) | Error::NotQemu { .. } | Error::TooOld { .. } | Error::NoNestedSvm(_) => {
-                Exit::EmulatorMissing
-            }
+            Error::Missing(_)
+            | Error::NotExecutable(_)
+            | Error::NotQemu { .. }
+            | Error::TooOld { .. }
+            | Error::NoNestedSvm(_) => Exit::EmulatorMissing,
             Error::Start(_) | Error::Output(_) => Exit::Host,
         };
         let help = error.help();
