@@ -11,8 +11,10 @@
 pub mod clock;
 pub mod cpuid;
 pub mod dispatcher;
+pub mod exit;
 pub mod mailbox;
 pub mod memory_map;
 mod schedule;
 #[cfg(test)]
 mod tests;
+pub mod vtx;
