@@ -13,8 +13,10 @@ use palisade_kernel_core::memory_map;
 
 use crate::arch::apic::LocalApic;
 use crate::arch::extended_state::ExtendedState;
-use crate::arch::svm::{self, Svm};
+use crate::arch::svm::Svm;
 use crate::arch::tables::CpuData;
+use crate::arch::virtualisation::Virtualisation;
+use crate::arch::vtx::Vtx;
 use crate::arch::{calibrate, paging};
 use crate::console::{self, Part};
 use crate::fatal::{self, refuse};
@@ -30,6 +32,9 @@ pub(crate) struct System {
     extended_state: ExtendedState,
     mailboxes: Mailboxes,
 }
+
+/// Goes on with the start of the CPU with this number.
+type StartCpu = extern "C" fn(usize) -> !;
 
 /// The system, once it is known. Before that, a fatal condition has nowhere to leave a record.
 pub(crate) fn system() -> Option<&'static System> {
@@ -49,7 +54,7 @@ extern "C" fn kernel_start_rust(magic: u32, information: u32) -> ! {
     check_plan_is_for_this_kernel(&plan);
     // SAFETY: the arguments are the loader's; the kernel has written nothing but its own memory so far.
     check_memory(&plan, unsafe { MemoryMap::of_loader(magic, information) });
-    let extended_state = check_processor();
+    let (start_cpu, extended_state) = check_processor();
     // SAFETY: the plan names the local APIC; the boot tables map it, and the processor's own range registers keep it uncached.
     let apic = unsafe { LocalApic::enable(plan.header.local_apic) };
     let Some(speeds) = calibrate::measure(&apic, plan.header.pm_timer_port) else {
@@ -70,8 +75,8 @@ extern "C" fn kernel_start_rust(magic: u32, information: u32) -> ! {
     unsafe { paging::enter(cpu, start_cpu, 0) }
 }
 
-/// The rest of the start of a CPU, on its own stack and page tables.
-extern "C" fn start_cpu(number: usize) -> ! {
+/// The rest of the start of a CPU, on its own stack and page tables, with the virtualisation extension `V`.
+extern "C" fn start_cpu<V: Virtualisation>(number: usize) -> ! {
     let Some(system) = system() else { refuse(&[Part::Text("a CPU started before the system was known")]) };
     let Some(cpu) = system.plan.cpus.get(number) else {
         refuse(&[Part::Text("a CPU started that the plan does not have")])
@@ -81,8 +86,11 @@ extern "C" fn start_cpu(number: usize) -> ! {
     unsafe { CpuData::install(data) };
     // SAFETY: the plan's addresses were checked at boot; this CPU's tables map its pages.
     let memory = unsafe { PlanMemory::new(&system.plan) };
-    // SAFETY: `check_processor` found SVM complete; the data was installed just now.
-    let backend = unsafe { Svm::enable(cpu, data, memory) };
+    // SAFETY: `check_processor` found the extension; the data was installed just now.
+    let backend = match unsafe { V::enable(cpu, data, memory) } {
+        Ok(backend) => backend,
+        Err(missing) => refuse_without(missing),
+    };
     run::run(
         Cpu {
             number: number as u16,
@@ -134,16 +142,31 @@ fn check_memory(plan: &Plan<'_>, map: Result<MemoryMap, NoMap>) {
     }
 }
 
-/// Everything the kernel needs of the processor.
-fn check_processor() -> ExtendedState {
+/// Everything the kernel needs of the processor. Gives the start of a CPU that suits it.
+fn check_processor() -> (StartCpu, ExtendedState) {
     if !paging::no_execute_exists() {
         refuse(&[Part::Text("the CPU has no no-execute pages (NX)")]);
     }
-    if let Some(missing) = svm::missing_feature() {
-        refuse(&[Part::Text("the CPU has no "), Part::Text(missing)]);
-    }
+    let start_cpu = if Svm::exists() {
+        start_with::<Svm>()
+    } else if Vtx::exists() {
+        start_with::<Vtx>()
+    } else {
+        refuse(&[Part::Text("the CPU has neither SVM (AMD-V) nor VT-x (Intel)")])
+    };
     let Some(state) = ExtendedState::enable() else { refuse(&[Part::Text("the CPU has no usable XSAVE")]) };
-    state
+    (start_cpu, state)
+}
+
+fn start_with<V: Virtualisation>() -> StartCpu {
+    match V::missing_feature() {
+        None => start_cpu::<V>,
+        Some(missing) => refuse_without(missing),
+    }
+}
+
+fn refuse_without(feature: &str) -> ! {
+    refuse(&[Part::Text("the CPU has no "), Part::Text(feature)])
 }
 
 /// Writes the frequencies that nobody knew before into the pages of the subjects.

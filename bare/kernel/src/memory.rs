@@ -4,12 +4,12 @@ use core::ptr;
 use core::slice;
 
 use palisade_abi::layout::PAGE;
-use palisade_abi::plan::{Header, MemoryRange, Partition, Plan, Subject};
+use palisade_abi::plan::{Cpu, Header, MemoryRange, Partition, Plan, Subject};
 use palisade_abi::scheduling_info::SchedulingInfo;
 use palisade_abi::timed_event::TimedEvent;
 use palisade_abi::volatile::Shared;
 
-use crate::arch::virtualisation::Registers;
+use crate::arch::registers::Registers;
 
 /// A page that others change at any time, or that hardware reads: it is accessed by single words only.
 pub(crate) type Page = Shared<'static>;
@@ -29,6 +29,11 @@ impl<'p> PlanMemory<'p> {
     /// map its pages at their physical addresses.
     pub(crate) const unsafe fn new(plan: &'p Plan<'p>) -> Self {
         Self { plan }
+    }
+
+    /// A CPU's page for its virtualisation extension.
+    pub(crate) fn host_area(cpu: &Cpu) -> Page {
+        page(cpu.host_area)
     }
 
     /// A subject's control block.

@@ -6,8 +6,8 @@ use palisade_abi::plan::trap;
 use palisade_abi::report::{State, SubjectReport};
 use palisade_abi::volatile::Memory;
 use palisade_kernel_core::dispatcher::SubjectId;
+use palisade_kernel_core::exit::Trap;
 
-use crate::arch::virtualisation::Trap;
 use crate::memory::Page;
 
 /// Reports that `subject` was started for the `generation`th time.

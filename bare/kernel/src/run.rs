@@ -5,13 +5,13 @@ use palisade_abi::plan::{self, Plan, Subject};
 use palisade_kernel_core::clock::Clock;
 use palisade_kernel_core::cpuid;
 use palisade_kernel_core::dispatcher::{Dispatcher, MachineAction, Next, Pages, SubjectId};
+use palisade_kernel_core::exit::{Exit, Trap};
 use palisade_kernel_core::mailbox::Mailboxes;
 
 use crate::arch::apic::{self, LocalApic};
 use crate::arch::extended_state::ExtendedState;
-use crate::arch::virtualisation::{Exit, Trap, Virtualisation};
+use crate::arch::virtualisation::Virtualisation;
 use crate::arch::{processor, tables};
-
 use crate::memory::PlanMemory;
 use crate::{fatal, machine, report};
 
@@ -109,9 +109,7 @@ impl<V: Virtualisation> Running<V> {
             }
             Exit::Resume => {}
             Exit::Trap(trap) => self.stop(id, subject, &trap),
-            Exit::Fatal(code) => {
-                fatal::stop(Reason::MachineCheck, Some(id), self.backend.position(subject), code)
-            }
+            Exit::Fatal(reason, code) => fatal::stop(reason, Some(id), self.backend.position(subject), code),
         }
     }
 

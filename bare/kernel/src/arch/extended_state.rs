@@ -28,7 +28,7 @@ impl ExtendedState {
         }
         // SAFETY: CPUID announces XSAVE; the bits are among those it announces, x87 and SSE included.
         unsafe {
-            asm!("mov {r}, cr4", "or {r}, {bit}", "mov cr4, {r}", r = out(reg) _, bit = const 1 << 18, options(nostack));
+            processor::set_cr4(processor::control_registers().2 | CR4_OSXSAVE);
             set_xcr0(available);
         }
         Some(Self { available })
@@ -109,5 +109,6 @@ unsafe fn xrstor(area: u64) {
 
 /// x87, SSE, AVX.
 const KNOWN: u64 = 7;
+const CR4_OSXSAVE: u64 = 1 << 18;
 /// Offset of MXCSR in an XSAVE area.
 const MXCSR: usize = 24;

@@ -6,6 +6,8 @@ pub(crate) mod calibrate;
 pub(crate) mod extended_state;
 pub(crate) mod paging;
 pub(crate) mod processor;
+pub(crate) mod registers;
 pub(crate) mod svm;
 pub(crate) mod tables;
 pub(crate) mod virtualisation;
+pub(crate) mod vtx;

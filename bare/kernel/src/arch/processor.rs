@@ -41,6 +41,35 @@ pub(crate) unsafe fn write_msr(number: u32, value: u64) {
     }
 }
 
+/// The control registers CR0, CR3 and CR4.
+pub(crate) fn control_registers() -> (u64, u64, u64) {
+    let (cr0, cr3, cr4);
+    // SAFETY: reading them changes nothing.
+    unsafe {
+        asm!("mov {}, cr0", "mov {}, cr3", "mov {}, cr4", out(reg) cr0, out(reg) cr3, out(reg) cr4,
+            options(nomem, nostack, preserves_flags));
+    }
+    (cr0, cr3, cr4)
+}
+
+/// Writes CR0.
+///
+/// # Safety
+/// The processor accepts `value`, which leaves paging, SSE and protection as compiled code needs them.
+pub(crate) unsafe fn set_cr0(value: u64) {
+    // SAFETY: promised by the caller.
+    unsafe { asm!("mov cr0, {}", in(reg) value, options(nostack, preserves_flags)) };
+}
+
+/// Writes CR4.
+///
+/// # Safety
+/// As for [`set_cr0`].
+pub(crate) unsafe fn set_cr4(value: u64) {
+    // SAFETY: promised by the caller.
+    unsafe { asm!("mov cr4, {}", in(reg) value, options(nostack, preserves_flags)) };
+}
+
 /// Reads a byte from an I/O port.
 pub(crate) fn port_read_u8(port: u16) -> u8 {
     let value: u8;

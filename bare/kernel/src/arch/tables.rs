@@ -18,6 +18,8 @@ pub(crate) struct CpuData {
     /// Vectors of interrupts that were taken, one bit each.
     taken: [u64; 4],
     gdt: [u64; 5],
+    gdt_pointer: TablePointer,
+    idt_pointer: TablePointer,
     tss: TaskState,
     interrupt_stack: [u8; 1024],
     fault_stack: [u8; 4096],
@@ -59,8 +61,13 @@ struct TablePointer {
     base: u64,
 }
 
-const CODE: u16 = 0x08;
-const TASK: u16 = 0x18;
+/// Selectors of the code segment, the data segment and the task state.
+pub(super) const CODE: u16 = 0x08;
+pub(super) const DATA: u16 = 0x10;
+pub(super) const TASK: u16 = 0x18;
+/// Where, from the GS base, the operands of `lgdt` and `lidt` are.
+pub(super) const GDT_POINTER: usize = offset_of!(CpuData, gdt_pointer);
+pub(super) const IDT_POINTER: usize = offset_of!(CpuData, idt_pointer);
 const INTERRUPT_STACK: u8 = 1;
 const FAULT_STACK: u8 = 2;
 const INTERRUPT_GATE: u8 = 0x8e;
@@ -103,22 +110,40 @@ impl CpuData {
                 | 0x89 << 40
                 | (size_of::<TaskState>() as u64 - 1);
             (*data).gdt = [0, 0x00af_9b00_0000_ffff, 0x00cf_9300_0000_ffff, task_low, base >> 32];
-            let gdt =
+            (*data).gdt_pointer =
                 TablePointer { limit: size_of::<[u64; 5]>() as u16 - 1, base: &raw const (*data).gdt as u64 };
-            let idt = TablePointer { limit: size_of::<[Gate; 256]>() as u16 - 1, base: idt as u64 };
+            (*data).idt_pointer =
+                TablePointer { limit: size_of::<[Gate; 256]>() as u16 - 1, base: idt as u64 };
             asm!(
                 "lgdt [{gdt}]", "lidt [{idt}]", "ltr {task:x}",
-                gdt = in(reg) &raw const gdt, idt = in(reg) &raw const idt, task = in(reg) TASK,
+                gdt = in(reg) &raw const (*data).gdt_pointer, idt = in(reg) &raw const (*data).idt_pointer,
+                task = in(reg) TASK,
                 options(readonly, nostack, preserves_flags)
             );
             processor::write_msr(GS_BASE, data as u64);
         }
     }
 
+    /// Addresses of the global descriptor table, the interrupt descriptor table and the task state.
+    ///
+    /// # Safety
+    /// `data` is installed.
+    pub(super) unsafe fn table_addresses(data: *const Self) -> (u64, u64, u64) {
+        // SAFETY: `install` has filled the region in, and nobody changes it any more.
+        let (gdt, idt) = unsafe { ((*data).gdt_pointer.base, (*data).idt_pointer.base) };
+        (gdt, idt, data as u64 + offset_of!(Self, tss) as u64)
+    }
+
     /// Physical address of the page for host state.
     pub(crate) fn host_state(data: *const CpuData) -> u64 {
         data as u64 + offset_of!(CpuData, host_state) as u64
     }
+}
+
+/// Notes an interrupt that the processor has taken without calling its handler.
+pub(super) fn note_taken(vector: u8) {
+    // SAFETY: as below; the operand is a string of 256 bits.
+    unsafe { asm!("bts qword ptr gs:[0], {vector}", vector = in(reg) u64::from(vector), options(nostack)) };
 }
 
 /// Takes the vectors of the interrupts that arrived since the last call, 64 to a word.

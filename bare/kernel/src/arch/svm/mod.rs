@@ -2,13 +2,16 @@
 
 use core::num::NonZeroUsize;
 
+use palisade_abi::crash::Reason;
 use palisade_abi::layout::MAX_SUBJECTS;
 use palisade_abi::plan::{Cpu, Subject, subject_flags, trap};
+use palisade_kernel_core::exit::{Exit, Trap};
 
 use self::vmcb::Vmcb;
 use super::processor::{self, read_msr, write_msr};
+use super::registers::Registers;
 use super::tables::CpuData;
-use super::virtualisation::{Exit, Registers, Trap, Virtualisation};
+use super::virtualisation::Virtualisation;
 use crate::memory::PlanMemory;
 
 mod entry;
@@ -16,8 +19,8 @@ mod exit;
 mod vmcb;
 
 /// SVM, enabled on this CPU.
-pub(crate) struct Svm<'p> {
-    memory: PlanMemory<'p>,
+pub(crate) struct Svm {
+    memory: PlanMemory<'static>,
     host_state: u64,
     asids: Asids,
 }
@@ -59,39 +62,7 @@ impl Asids {
     }
 }
 
-/// What the kernel needs of SVM, and whether this CPU has it: the name of the first thing that is missing.
-pub(crate) fn missing_feature() -> Option<&'static str> {
-    if processor::cpuid(0x8000_0001, 0)[2] & 1 << 2 == 0 {
-        return Some("SVM (AMD-V)");
-    }
-    let [_, identifiers, _, features] = processor::cpuid(SVM_FEATURES, 0);
-    if features & 1 == 0 {
-        return Some("nested paging (AMD NPT)");
-    }
-    if identifiers < 2 {
-        return Some("address space identifiers (SVM ASIDs)");
-    }
-    // SAFETY: the register exists wherever CPUID announces SVM.
-    let disabled = unsafe { read_msr(VM_CR) } & VM_CR_SVM_DISABLED != 0;
-    disabled.then_some("SVM (AMD-V): the firmware has disabled it")
-}
-
-impl<'p> Svm<'p> {
-    /// Enables SVM on this CPU.
-    ///
-    /// # Safety
-    /// [`missing_feature`] found nothing missing; `data` is this CPU's installed data; the kernel's own page tables are in use.
-    pub(crate) unsafe fn enable(cpu: &Cpu, data: *const CpuData, memory: PlanMemory<'p>) -> Self {
-        let host_state = CpuData::host_state(data);
-        // SAFETY: SVM exists; the host save area and the page for host state are this CPU's own.
-        unsafe {
-            write_msr(EFER, read_msr(EFER) | EFER_SVME);
-            write_msr(VM_HSAVE_PA, cpu.host_area);
-            core::arch::asm!("vmsave rax", in("rax") host_state, options(nostack, preserves_flags));
-        }
-        Self { memory, host_state, asids: Asids::new() }
-    }
-
+impl Svm {
     fn classify(&mut self, subject: &Subject, vmcb: &Vmcb) -> Exit {
         let code = vmcb.get(vmcb::EXIT_CODE);
         let (info1, info2) = (vmcb.get(vmcb::EXIT_INFO_1), vmcb.get(vmcb::EXIT_INFO_2));
@@ -102,7 +73,7 @@ impl<'p> Svm<'p> {
             exit::VMMCALL if ring0(vmcb) => Exit::Hypercall(vmcb.get(vmcb::RAX)),
             exit::VMMCALL => undefined_instruction(subject, vmcb, code),
             exit::EXCEPTION_UD => self.undefined_or_vmcall(subject, vmcb, code),
-            exit::EXCEPTION_MC => Exit::Fatal(code),
+            exit::EXCEPTION_MC => Exit::Fatal(Reason::MachineCheck, code),
             exit::EXCEPTION_PF => stop(PAGE_FAULT, info2, info1),
             exit::EXCEPTION_FIRST..=exit::EXCEPTION_LAST => stop(exit::trap_kind(code), 0, info1),
             exit::CPUID => Exit::Cpuid,
@@ -137,10 +108,44 @@ impl<'p> Svm<'p> {
     }
 }
 
-impl Virtualisation for Svm<'_> {
+impl Virtualisation for Svm {
+    fn exists() -> bool {
+        processor::cpuid(0x8000_0001, 0)[2] & 1 << 2 != 0
+    }
+
+    fn missing_feature() -> Option<&'static str> {
+        let [_, identifiers, _, features] = processor::cpuid(SVM_FEATURES, 0);
+        if features & 1 == 0 {
+            return Some("nested paging (AMD NPT)");
+        }
+        if identifiers < 2 {
+            return Some("address space identifiers (SVM ASIDs)");
+        }
+        // SAFETY: the register exists wherever CPUID announces SVM.
+        let disabled = unsafe { read_msr(VM_CR) } & VM_CR_SVM_DISABLED != 0;
+        disabled.then_some("SVM (AMD-V): the firmware has disabled it")
+    }
+
+    unsafe fn enable(
+        cpu: &Cpu,
+        data: *const CpuData,
+        memory: PlanMemory<'static>,
+    ) -> Result<Self, &'static str> {
+        if let Some(missing) = Self::missing_feature() {
+            return Err(missing);
+        }
+        let host_state = CpuData::host_state(data);
+        // SAFETY: SVM exists; the host save area and the page for host state are this CPU's own.
+        unsafe {
+            write_msr(EFER, read_msr(EFER) | EFER_SVME);
+            write_msr(VM_HSAVE_PA, cpu.host_area);
+            core::arch::asm!("vmsave rax", in("rax") host_state, options(nostack, preserves_flags));
+        }
+        Ok(Self { memory, host_state, asids: Asids::new() })
+    }
+
     fn reset(&mut self, subject: &Subject, index: usize, generation: u64) {
-        let registers = self.registers(subject);
-        *registers = Registers { rsi: generation, rdi: subject.rdi, mxcsr: 0x1f80, ..Registers::default() };
+        *self.registers(subject) = Registers::initial(subject.rdi, generation);
         self.asids.forget(index);
         let vmcb = control(subject);
         vmcb.clear();
@@ -221,7 +226,7 @@ fn undefined_instruction(subject: &Subject, vmcb: &Vmcb, code: u64) -> Exit {
 }
 
 fn set_intercepts(vmcb: &Vmcb, subject: &Subject) {
-    vmcb.set32(vmcb::INTERCEPT_CR, 0xfeff_0000); // all writes but CR8
+    vmcb.set32(vmcb::INTERCEPT_CR, 0xffff_0000); // all writes
     vmcb.set32(vmcb::INTERCEPT_DR, 0xffff_ffff);
     // #UD may be a hypercall. #DB and #AC can be nested by a subject so that the processor never comes out of
     // delivering them; #MC is the machine's.
