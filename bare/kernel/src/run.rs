@@ -63,8 +63,10 @@ impl<V: Virtualisation> Running<V> {
         self.switch_extended_state(id, subject);
         let offered = self.dispatcher.pending_interrupt(id);
         self.backend.offer_interrupt(subject, offered);
-        self.arm(now, until);
-        let exit = self.backend.run(subject, id.index());
+        if !V::KEEPS_TIME {
+            self.arm(now, until);
+        }
+        let exit = self.backend.run(subject, id.index(), until);
         if let Some(vector) = offered
             && self.backend.interrupt_was_taken(subject)
         {

@@ -18,7 +18,7 @@ pub enum Exit {
     Halt,
     /// `xsetbv` of register ECX with this value.
     SetExtendedState(u32, u64),
-    /// There is nothing left to do; go on with the subject.
+    /// There is nothing left to do but to decide again who runs.
     Resume,
     /// Something that stops the subject.
     Trap(Trap),

@@ -11,6 +11,9 @@ use crate::memory::PlanMemory;
 ///
 /// The subject's control block and registers live in pages that the plan gives it; the back end reaches them through its record.
 pub(crate) trait Virtualisation: Sized {
+    /// Whether [`Virtualisation::run`] ends at the time it is given. If not, the caller has an interrupt arrive then.
+    const KEEPS_TIME: bool;
+
     /// Whether this processor has the extension.
     fn exists() -> bool;
     /// What the kernel needs of the extension and this processor, which has it, does not offer: the first such thing.
@@ -37,6 +40,6 @@ pub(crate) trait Virtualisation: Sized {
     fn interrupt_was_taken(&mut self, subject: &Subject) -> bool;
     /// The subject's instruction and stack pointers.
     fn position(&mut self, subject: &Subject) -> (u64, u64);
-    /// Runs the subject with this index in the plan until it exits.
-    fn run(&mut self, subject: &Subject, index: usize) -> Exit;
+    /// Runs the subject with this index in the plan until it exits; see [`Virtualisation::KEEPS_TIME`] for the TSC value `until`.
+    fn run(&mut self, subject: &Subject, index: usize, until: u64) -> Exit;
 }

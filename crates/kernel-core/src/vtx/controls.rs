@@ -19,6 +19,8 @@ pub struct Extension {
     pub cr0: FixedBits,
     /// What CR4 has to be.
     pub cr4: FixedBits,
+    /// The preemption timer counts once in 2 to the power of this many TSC ticks.
+    timer_shift: u32,
 }
 
 /// Bits of a control register that cannot be chosen.
@@ -75,7 +77,16 @@ impl Extension {
             entry: choose(read(TRUE_ENTRY), &ENTRY)?,
             cr0: FixedBits { ones: read(CR0_ONES), possible: read(CR0_POSSIBLE) },
             cr4: FixedBits { ones: read(CR4_ONES), possible: read(CR4_POSSIBLE) },
+            timer_shift: read(MISCELLANEOUS) as u32 & 0x1f,
         })
+    }
+
+    /// What the preemption timer counts down from for a run of `ticks` TSC ticks. A run is never shorter than that, unless
+    /// the timer cannot count so far.
+    #[must_use]
+    pub const fn timer_value(&self, ticks: u64) -> u32 {
+        let value = ticks.div_ceil(1 << self.timer_shift);
+        if value > u32::MAX as u64 { u32::MAX } else { value as u32 }
     }
 
     /// Whether the processor keeps the translations of different subjects apart, so that they outlive an exit.
@@ -109,7 +120,11 @@ pub const INTERRUPT_WINDOW: u32 = 1 << 2;
 /// Register with the firmware's permission to use the extension.
 pub const FEATURE_CONTROL: u32 = 0x3a;
 
-const PIN: [(u32, &str); 2] = [(1 << 0, "external-interrupt exiting (VT-x)"), (1 << 3, "NMI exiting (VT-x)")];
+const PIN: [(u32, &str); 3] = [
+    (1 << 0, "external-interrupt exiting (VT-x)"),
+    (1 << 3, "NMI exiting (VT-x)"),
+    (1 << 6, "a preemption timer (VT-x)"),
+];
 
 const PRIMARY: [(u32, &str); 12] = [
     (INTERRUPT_WINDOW, "interrupt-window exiting (VT-x)"),
@@ -160,6 +175,7 @@ const FEATURE_LOCKED: u64 = 1 << 0;
 const FEATURE_VTX: u64 = 1 << 2;
 const BASIC: u32 = 0x480;
 const BASIC_TRUE_CONTROLS: u64 = 1 << 55;
+const MISCELLANEOUS: u32 = 0x485;
 const CR0_ONES: u32 = 0x486;
 const CR0_POSSIBLE: u32 = 0x487;
 const CR4_ONES: u32 = 0x488;
@@ -185,6 +201,7 @@ mod tests {
                 TRUE_PIN | TRUE_PRIMARY | TRUE_EXIT | TRUE_ENTRY => 0xffff_ffff_0000_0016,
                 SECONDARY_CONTROLS => 0xffff_ffff_0000_0000,
                 EPT_AND_VPID => u64::MAX,
+                MISCELLANEOUS => 0x2000_0005,
                 CR0_ONES => 0x8000_0021,
                 CR4_ONES => 0x2000,
                 CR0_POSSIBLE => 0xffff_ffff,
@@ -199,7 +216,7 @@ mod tests {
     fn a_complete_processor_gets_what_the_kernel_wants_and_what_the_processor_insists_on() {
         let extension = Extension::examine(processor(0, |v| v)).unwrap();
         assert_eq!(extension.revision, 0x12);
-        assert_eq!(extension.pin, 0x1f);
+        assert_eq!(extension.pin, 0x5f);
         assert_eq!(extension.primary, 0xf288_8c92, "no interrupt window");
         assert_eq!(extension.secondary, 0x62);
         assert!(extension.tags_translations());
@@ -264,6 +281,16 @@ mod tests {
         assert!(Extension::examine(processor(FEATURE_CONTROL, |_| 0)).is_ok());
         assert_eq!(permission(0x20), Some(0x25));
         assert_eq!(permission(5), None);
+    }
+
+    #[test]
+    fn a_run_is_not_shorter_than_its_time_and_at_most_one_count_longer() {
+        let extension = Extension::examine(processor(0, |v| v)).unwrap();
+        for (ticks, value) in [(0, 0), (1, 1), (32, 1), (33, 2), (u64::MAX, u32::MAX)] {
+            assert_eq!(extension.timer_value(ticks), value, "{ticks}");
+        }
+        let fast = Extension::examine(processor(MISCELLANEOUS, |_| 0)).unwrap();
+        assert_eq!(fast.timer_value(1_000_001), 1_000_001);
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub fn classify(details: &Details) -> Exit {
     match reason {
         EXCEPTION => exception(details),
         EXTERNAL_INTERRUPT | INIT => Exit::Interrupt,
-        INTERRUPT_WINDOW => Exit::Resume,
+        INTERRUPT_WINDOW | TIMER => Exit::Resume,
         CPUID => Exit::Cpuid,
         HLT if details.interrupts_enabled => Exit::Halt,
         VMCALL if details.ring0 => Exit::Hypercall(details.rax),
@@ -143,6 +143,7 @@ const MONITOR: u32 = 39;
 const PAUSE: u32 = 40;
 const MEMORY: u32 = 48;
 const INVEPT: u32 = 50;
+const TIMER: u32 = 52;
 const INVVPID: u32 = 53;
 const WBINVD: u32 = 54;
 const XSETBV: u32 = 55;
@@ -264,21 +265,22 @@ mod tests {
     }
 
     #[test]
-    fn interrupts_of_the_host_and_of_the_subject_do_not_stop_it() {
+    fn interrupts_and_the_end_of_its_time_do_not_stop_a_subject() {
         let plain = |reason| classify(&Details { reason, ..Details::default() });
         assert_eq!(plain(EXTERNAL_INTERRUPT), Exit::Interrupt);
         assert_eq!(plain(INIT), Exit::Interrupt);
         assert_eq!(plain(INTERRUPT_WINDOW), Exit::Resume);
+        assert_eq!(plain(TIMER), Exit::Resume);
     }
 
     #[test]
     fn whatever_is_not_named_stops_the_subject() {
-        let go_on = [EXCEPTION, EXTERNAL_INTERRUPT, INIT, INTERRUPT_WINDOW, CPUID, PAUSE, XSETBV];
+        let go_on = [EXCEPTION, EXTERNAL_INTERRUPT, INIT, INTERRUPT_WINDOW, CPUID, PAUSE, TIMER, XSETBV];
         for reason in (0..200).filter(|r| !go_on.contains(r)) {
             let kind = trap(Details { reason, ..Details::default() }).kind;
             assert!(usize::from(kind) < trap::COUNT, "{reason}");
         }
-        for unknown in [4, 5, 8, 14, 16, 37, 49, 52, 57, 66, 0x7fff] {
+        for unknown in [4, 5, 8, 14, 16, 37, 49, 51, 57, 66, 0x7fff] {
             assert_eq!(by_qualification(unknown, 0).0, trap::UNKNOWN, "{unknown}");
         }
         for forbidden in [13, 15, 17, 36, 39, 54] {

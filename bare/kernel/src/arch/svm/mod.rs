@@ -109,6 +109,8 @@ impl Svm {
 }
 
 impl Virtualisation for Svm {
+    const KEEPS_TIME: bool = false;
+
     fn exists() -> bool {
         processor::cpuid(0x8000_0001, 0)[2] & 1 << 2 != 0
     }
@@ -194,7 +196,7 @@ impl Virtualisation for Svm {
         (vmcb.get(vmcb::RIP), vmcb.get(vmcb::RSP))
     }
 
-    fn run(&mut self, subject: &Subject, index: usize) -> Exit {
+    fn run(&mut self, subject: &Subject, index: usize, _: u64) -> Exit {
         let vmcb = control(subject);
         vmcb.set(vmcb::ASID_AND_TLB, self.asids.for_run(index));
         vmcb.set(vmcb::RAX, self.registers(subject).rax);

@@ -104,6 +104,10 @@ impl Vtx {
 }
 
 impl Virtualisation for Vtx {
+    // By the preemption timer, which counts only while a subject runs, and whatever its interrupt flag says. Bochs 2.7 does not
+    // let an interrupt end the run of a subject that it entered with the flag clear.
+    const KEEPS_TIME: bool = true;
+
     fn exists() -> bool {
         processor::cpuid(1, 0)[2] & 1 << 5 != 0
     }
@@ -194,8 +198,10 @@ impl Virtualisation for Vtx {
         (vmcs.get(vmcs::RIP), vmcs.get(vmcs::RSP))
     }
 
-    fn run(&mut self, subject: &Subject, _: usize) -> Exit {
+    fn run(&mut self, subject: &Subject, _: usize, until: u64) -> Exit {
         let vmcs = self.control(subject);
+        let ticks = until.saturating_sub(processor::tsc());
+        vmcs.set32(vmcs::PREEMPTION_TIMER, self.extension.timer_value(ticks));
         // SAFETY: the state and the control structure, which is current, are this subject's, prepared by `reset`.
         if unsafe { entry::vtx_run(self.state(subject)) } != 0 {
             return Exit::Fatal(Reason::Entry, vmcs.get(vmcs::INSTRUCTION_ERROR));

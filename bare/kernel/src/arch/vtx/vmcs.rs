@@ -76,6 +76,8 @@ pub(super) const INTERRUPTIBILITY: Field = Field(0x4824);
 pub(super) const ACTIVITY: Field = Field(0x4826);
 /// SYSENTER_CS of the guest.
 pub(super) const SYSENTER_CS: Field = Field(0x482a);
+/// What the preemption timer counts down from.
+pub(super) const PREEMPTION_TIMER: Field = Field(0x482e);
 /// SYSENTER_CS of the host.
 pub(super) const HOST_SYSENTER_CS: Field = Field(0x4c00);
 /// Bits of CR0 that the guest cannot change without an exit.
