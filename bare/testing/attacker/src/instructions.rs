@@ -43,9 +43,10 @@ pub(crate) const ATTACKS: &[Attack] = &[
     attack!("cr0-write-protect", "mov rax, cr0", "btr rax, 16", "mov cr0, rax"),
     attack!("cr3", "mov rax, 0x200000", "mov cr3, rax"),
     attack!("cr4", "mov rax, cr4", "btc rax, 20", "mov cr4, rax"),
+    attack!("cr8", "mov eax, 15", "mov cr8, rax"),
     attack!("dr7", "mov eax, 0x403", "mov dr7, rax"),
     attack!("extended-state", "xor ecx, ecx", "mov eax, -1", "mov edx, -1", "xsetbv"),
-    // Virtualisation of its own.
+    // Virtualisation of its own, AMD's and Intel's.
     attack!("vmrun", "mov rax, 0x200000", "vmrun rax"),
     attack!("vmload", "mov rax, 0x200000", "vmload rax"),
     attack!("vmsave", "mov rax, 0x200000", "vmsave rax"),
@@ -53,6 +54,15 @@ pub(crate) const ATTACKS: &[Attack] = &[
     attack!("clgi", "clgi"),
     attack!("skinit", "skinit eax"),
     attack!("invlpga", "xor eax, eax", "xor ecx, ecx", "invlpga rax, ecx"),
+    attack!("vmread", "mov eax, 0x6c16", "vmread rax, rax"),
+    attack!("vmwrite", "mov eax, 0x6c16", "vmwrite rax, rax"),
+    attack!("vmlaunch", "vmlaunch"),
+    attack!("vmresume", "vmresume"),
+    attack!("vmxoff", "vmxoff"),
+    attack!("invept", "mov eax, 2", "push 0", "push 0", "invept rax, [rsp]", "add rsp, 16"),
+    attack!("invvpid", "mov eax, 2", "push 0", "push 0", "invvpid rax, [rsp]", "add rsp, 16"),
+    attack!("vmfunc", "xor eax, eax", "xor ecx, ecx", "vmfunc"),
+    attack!("getsec", "xor eax, eax", "getsec"),
     // Matters of the whole machine.
     attack!("wbinvd", "wbinvd"),
     attack!("invd", "invd"),
