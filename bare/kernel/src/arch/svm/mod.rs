@@ -228,7 +228,7 @@ fn undefined_instruction(subject: &Subject, vmcb: &Vmcb, code: u64) -> Exit {
 }
 
 fn set_intercepts(vmcb: &Vmcb, subject: &Subject) {
-    vmcb.set32(vmcb::INTERCEPT_CR, 0xffff_0000); // all writes
+    vmcb.set32(vmcb::INTERCEPT_CR, 0xfffb_0000); // all writes but CR2, which is the subject's own
     vmcb.set32(vmcb::INTERCEPT_DR, 0xffff_ffff);
     // #UD may be a hypercall. #DB and #AC can be nested by a subject so that the processor never comes out of
     // delivering them; #MC is the machine's.
