@@ -123,7 +123,7 @@ pub const FEATURE_CONTROL: u32 = 0x3a;
 const PIN: [(u32, &str); 3] = [
     (1 << 0, "external-interrupt exiting (VT-x)"),
     (1 << 3, "NMI exiting (VT-x)"),
-    (1 << 6, "a preemption timer (VT-x)"),
+    (1 << 6, "preemption timer (VT-x)"),
 ];
 
 const PRIMARY: [(u32, &str); 12] = [
@@ -147,7 +147,7 @@ const SECONDARY: [(u32, &str); 2] =
 const VPID: u32 = 1 << 5;
 
 const EXIT: [(u32, &str); 4] = [
-    (1 << 9, "a 64-bit host (VT-x)"),
+    (1 << 9, "64-bit host (VT-x)"),
     (1 << 15, "acknowledging interrupts on exit (VT-x)"),
     (1 << 19, "loading PAT on exit (VT-x)"),
     (1 << 21, "loading EFER on exit (VT-x)"),
