@@ -1,6 +1,6 @@
 //! From a system description to a checked and completely allocated plan.
 //!
-//! Reading turns TOML into a [`System`] whose values remember where they stood; [`rules`] check it; allocation gives
+//! Reading turns TOML into a [`System`] whose values remember where they stood; [`rules()`] check it; allocation gives
 //! everything a place in a [`plan::Plan`]. No arrow goes back. [`load`] and [`for_unikernel`] do all of it; what is wrong
 //! comes back as [`Problems`], all at once, each with its rule, its place and what would be right.
 
