@@ -33,8 +33,13 @@ impl<R: Registers> Uart<R> {
         Self { registers }
     }
 
-    fn is_empty(&mut self) -> bool {
-        (0..MOST_POLLS).any(|_| self.registers.read(LINE_STATUS) & TRANSMITTER_EMPTY != 0)
+    /// Whether the last bit of everything written is on the line.
+    pub fn has_sent_everything(&mut self) -> bool {
+        self.registers.read(LINE_STATUS) & TRANSMITTER_EMPTY != 0
+    }
+
+    fn takes_bytes(&mut self) -> bool {
+        (0..MOST_POLLS).any(|_| self.registers.read(LINE_STATUS) & HOLDING_REGISTER_EMPTY != 0)
     }
 }
 
@@ -42,7 +47,7 @@ impl<R: Registers> Output for Uart<R> {
     /// Writes bytes. Those that a port does not take in time are lost: a dead port must not stop the log.
     fn write(&mut self, bytes: &[u8]) {
         for piece in bytes.chunks(FIFO_SIZE) {
-            if self.is_empty() {
+            if self.takes_bytes() {
                 piece.iter().for_each(|byte| self.registers.write(DATA, *byte));
             }
         }
@@ -68,7 +73,10 @@ const EIGHT_BITS: u8 = 0x03;
 const FIFO_ENABLE_AND_CLEAR: u8 = 0x07;
 /// Data terminal ready, request to send.
 const READY: u8 = 0x03;
-const TRANSMITTER_EMPTY: u8 = 0x20;
+/// The FIFO is empty; the byte that left it last may still be on its way.
+const HOLDING_REGISTER_EMPTY: u8 = 0x20;
+/// FIFO and shift register are empty.
+const TRANSMITTER_EMPTY: u8 = 0x40;
 
 #[cfg(test)]
 mod tests {
@@ -79,6 +87,7 @@ mod tests {
         writes: Vec<(u16, u8)>,
         reads_until_empty: u32,
         wait: u32,
+        status: u8,
     }
 
     impl Registers for &mut Port {
@@ -89,7 +98,7 @@ mod tests {
                 return 0;
             }
             self.wait = self.reads_until_empty;
-            TRANSMITTER_EMPTY
+            self.status
         }
 
         fn write(&mut self, register: u16, value: u8) {
@@ -99,7 +108,8 @@ mod tests {
 
     #[test]
     fn all_bytes_go_out_in_order() {
-        let mut port = Port { reads_until_empty: 100, wait: 100, ..Port::default() };
+        let mut port =
+            Port { reads_until_empty: 100, wait: 100, status: HOLDING_REGISTER_EMPTY, ..Port::default() };
         let text: Vec<u8> = (0..50).collect();
         Uart::new(&mut port).write(&text);
         let sent: Vec<u8> = port
@@ -112,6 +122,14 @@ mod tests {
             })
             .collect();
         assert_eq!(sent, text);
+    }
+
+    #[test]
+    fn everything_is_sent_once_the_last_bit_has_left() {
+        let mut port = Port { status: HOLDING_REGISTER_EMPTY, ..Port::default() };
+        assert!(!Uart::new(&mut port).has_sent_everything());
+        port.status |= TRANSMITTER_EMPTY;
+        assert!(Uart::new(&mut port).has_sent_everything());
     }
 
     #[test]

@@ -30,6 +30,8 @@ fn main(_: &StartInfo) -> i32 {
         match journal.sweep(&mut serial) {
             Progress::Busy => continue,
             Progress::Waiting => {}
+            // A machine that is powered off takes with it what the port has not sent.
+            Progress::Idle if !serial.has_sent_everything() => {}
             Progress::Idle => {
                 idle_sweeps += 1;
                 status::set_counter(IDLE_SWEEPS, idle_sweeps);
