@@ -63,7 +63,11 @@ fn assert_nothing_is_left_of(command: &mut Command, signal: &str, exit: Option<i
     lines.next().expect("there is a line").expect("it can be read");
     let process = child.id().to_string();
     assert!(
-        Command::new("kill").args(["-s", signal, &process]).status().expect("kill is installed").success()
+        Command::new("bash")
+            .args(["-c", &format!("kill -s {signal} {process}")])
+            .status()
+            .expect("bash is installed")
+            .success()
     );
     let status = child.wait().expect("it ends");
     assert_eq!(status.code(), exit, "{status}");
