@@ -7,7 +7,6 @@ use std::process::Command;
 use palisade_abi::layout::{IMAGE_BASE, PAGE};
 use palisade_abi::plan::{MAGIC, Plan, Subject};
 use palisade_machine::Image;
-
 use zerocopy::IntoBytes;
 
 use crate::harness::{System, boot_image};
