@@ -69,6 +69,14 @@ pub const OTHER_STATUS: u64 = 0xe_0900_0000;
 pub const CHANNELS: u64 = 0xe_1000_0000;
 /// Pristine copies of a program's writable data.
 pub const PRISTINE: u64 = 0xe_8000_0000;
+/// Data regions: files and sites that a description gives to a subject, each followed by an unmapped page.
+pub const DATA: u64 = 0xf_0000_0000;
+/// First address after the data regions.
+pub const DATA_END: u64 = DEVICES;
+/// A driver's devices: for each its configuration page, then its registers, each followed by an unmapped page.
+pub const DEVICES: u64 = 0xf_8000_0000;
+/// Memory that a driver shares with its device.
+pub const DMA: u64 = 0xf_a000_0000;
 /// The time page.
 pub const TIME_INFO: u64 = 0xf_ffd0_0000;
 

@@ -16,6 +16,7 @@ pub mod init_table;
 pub mod layout;
 pub mod log_element;
 pub mod network_element;
+pub mod nic_config;
 pub mod note;
 pub mod plan;
 pub mod report;

@@ -297,6 +297,9 @@ pub mod trap {
     pub const INVALID_STATE: u8 = 45;
     /// An exit the kernel does not know.
     pub const UNKNOWN: u8 = 46;
+    /// The subject executed `pause`. Not a fault, and the subject is not stopped: its event says that it may have written
+    /// something, for unikernels that tell nobody.
+    pub const PAUSE: u8 = 47;
 }
 
 /// What raising a source event does.
@@ -313,8 +316,8 @@ pub struct SourceEvent {
     pub target_event: u8,
     /// Zero.
     pub reserved: u8,
-    /// With the action `UNMASK_INTERRUPT`: index into [`Table::Interrupts`].
-    pub interrupt: u16,
+    /// With the action `START_DEVICE`: index into [`Table::Devices`].
+    pub device: u16,
 }
 
 /// Actions of source events on the subject that raises them, or on the machine.
@@ -333,10 +336,10 @@ pub mod source_action {
     pub const SYSTEM_POWER_OFF: u8 = 5;
     /// Stop the system with a crash record.
     pub const SYSTEM_PANIC: u8 = 6;
-    /// Unmask a device interrupt.
-    pub const UNMASK_INTERRUPT: u8 = 7;
+    /// Let a device of the raiser's reach memory (bus master on). It is stopped again before its subject is reset.
+    pub const START_DEVICE: u8 = 7;
     /// The largest action.
-    pub const LAST: u8 = UNMASK_INTERRUPT;
+    pub const LAST: u8 = START_DEVICE;
 }
 
 /// Flags of source events.
@@ -431,7 +434,7 @@ pub struct PortWrite {
 pub struct Interrupt {
     /// Vector on the host CPU, 0x30..=0xef.
     pub host_vector: u8,
-    /// Vector injected into the subject, 32..=255.
+    /// Vector injected into the subject, 32..=255, or 0: the interrupt wakes it, and nothing else.
     pub guest_vector: u8,
     /// Subject it belongs to.
     pub subject: u16,
@@ -469,10 +472,20 @@ pub struct Device {
     pub msix: u16,
     /// Physical address of its configuration page.
     pub config: u64,
-    /// How it is stopped before its subject is reset: bit 0 bus master off, bit 1 function-level reset.
+    /// How it is stopped before its subject is reset: bits of [`device_stop`].
     pub stop: u32,
     /// Zero.
     pub reserved: u32,
+}
+
+/// How a device is stopped.
+pub mod device_stop {
+    /// Its bus mastering is turned off: it reaches no memory and raises no message-signalled interrupt.
+    pub const BUS_MASTER: u32 = 1 << 0;
+    /// It gets a function-level reset.
+    pub const FUNCTION_RESET: u32 = 1 << 1;
+    /// Every bit.
+    pub const ALL: u32 = BUS_MASTER | FUNCTION_RESET;
 }
 
 /// A base address register of a device.
@@ -485,10 +498,24 @@ pub struct Bar {
     pub size: u64,
     /// Index of the register, 0..=5.
     pub index: u8,
-    /// Bits: 0 = 64-bit, 1 = prefetchable, 2 = I/O ports, 3 = the kernel may move it to `address`.
+    /// Bits of [`bar_flags`].
     pub flags: u8,
     /// Zero.
     pub reserved: [u8; 6],
+}
+
+/// Flags of a base address register.
+pub mod bar_flags {
+    /// It has 64 bits: the next register holds the upper half.
+    pub const WIDE: u8 = 1 << 0;
+    /// What it addresses is prefetchable.
+    pub const PREFETCHABLE: u8 = 1 << 1;
+    /// It addresses I/O ports.
+    pub const PORTS: u8 = 1 << 2;
+    /// The kernel may move it to [`Bar::address`](super::Bar::address); otherwise it must be there already.
+    pub const MOVABLE: u8 = 1 << 3;
+    /// Every bit.
+    pub const ALL: u8 = WIDE | PREFETCHABLE | PORTS | MOVABLE;
 }
 
 /// An entry of a device's MSI-X table.

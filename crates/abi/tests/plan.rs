@@ -222,8 +222,13 @@ fn events_have_both_ends() {
     refused(Table::SourceEvents, 3, source(SourceEvent { target: 4, ..event }));
     refused(Table::SourceEvents, 3, source(SourceEvent { target_event: 1, ..event }));
     refused(Table::SourceEvents, 3, source(SourceEvent { target_event: MAX_EVENTS as u8, ..event }));
-    let unmask = SourceEvent { action: source_action::UNMASK_INTERRUPT, target: NONE, interrupt: 1, ..event };
-    refused(Table::SourceEvents, 3, source(unmask));
+}
+
+#[test]
+fn a_subject_starts_its_own_devices_only() {
+    let start = SourceEvent { action: source_action::START_DEVICE, target: NONE, ..SourceEvent::default() };
+    refused(Table::SourceEvents, 3, |t| t.sources[3][7] = SourceEvent { device: 1, ..start });
+    refused(Table::SourceEvents, 2, |t| t.sources[2][7] = start);
 }
 
 #[test]
@@ -271,7 +276,10 @@ fn hardware_is_described_in_range() {
     refused(Table::Devices, 0, |t| t.devices[0].subject = 4);
     refused(Table::Devices, 0, |t| t.devices[0] = Device { bars: 2, ..t.devices[0] });
     refused(Table::Devices, 0, |t| t.devices[0] = Device { first_msix: 1, ..t.devices[0] });
+    refused(Table::Devices, 0, |t| t.devices[0].config = 0xb000_0001);
+    refused(Table::Devices, 0, |t| t.devices[0].stop = 4);
     refused(Table::Bars, 0, |t| t.bars[0].index = 6);
+    refused(Table::Bars, 0, |t| t.bars[0].flags = 0x10);
     refused(Table::MsixEntries, 0, |t| t.msix[0].interrupt = 1);
     refused(Table::Iommus, 0, |t| t.iommus[0].kind = 0);
 }

@@ -152,7 +152,7 @@ fn source_action_name(action: u8) -> &'static str {
         source_action::SYSTEM_RESET => "reset the machine",
         source_action::SYSTEM_POWER_OFF => "power the machine off",
         source_action::SYSTEM_PANIC => "stop the system",
-        source_action::UNMASK_INTERRUPT => "unmask an interrupt",
+        source_action::START_DEVICE => "start a device",
         _ => "no action",
     }
 }

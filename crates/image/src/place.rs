@@ -106,7 +106,9 @@ fn place_subject(subject: &Subject, store: &mut Store) -> Result<PlacedSubject, 
 fn place_region(subject: &Subject, region: &Region, store: &mut Store) -> Result<PlacedRegion, PackError> {
     let owner = format!("{}: {}", subject.name, region.name);
     Ok(match &region.backing {
-        Backing::Volatile(address) => PlacedRegion { address: *address, digest: None },
+        Backing::Volatile(address) | Backing::Device(address) => {
+            PlacedRegion { address: *address, digest: None }
+        }
         Backing::Content(content) => {
             let (address, digest) = store.share(owner, content, region.size);
             PlacedRegion { address, digest: Some(digest) }
@@ -132,7 +134,7 @@ fn check_region(subject: &Subject, region: &Region) -> Result<(), PackError> {
         return refuse("is not a number of whole pages that can be placed");
     }
     match &region.backing {
-        Backing::Volatile(_) => Ok(()),
+        Backing::Volatile(_) | Backing::Device(_) => Ok(()),
         _ if region.rights == Rights::ReadWrite => {
             refuse("has its content in the image and cannot be writable")
         }

@@ -61,6 +61,7 @@ pub(crate) fn sample_plan() -> Plan {
         name: "solo5_exit".into(),
         action: source_action::NONE,
         target: Some((0, 2)),
+        device: None,
         handover: false,
     });
     hello.on_fault = Some(1);
@@ -91,6 +92,7 @@ pub(crate) fn sample_plan() -> Plan {
             size: CHANNEL_SIZE,
             phys: channel,
         }],
+        devices: Vec::new(),
         major_frame_us: 10_000,
         report,
         crash_record,
@@ -148,6 +150,7 @@ fn subject(name: &str, kind: SubjectKind, scheduling_info: u64, memory: &mut All
         target_events: Vec::new(),
         on_fault: None,
         on_halt: None,
+        on_pause: None,
         ports: Vec::new(),
         msrs: Vec::new(),
         xcr0: 7,
@@ -170,6 +173,8 @@ fn machine() -> Machine {
         reset: vec![PortWrite { port: 0xcf9, width: 1, value: 6 }],
         serial_port: 0x3f8,
         iommu: false,
+        pci: None,
+        devices: Vec::new(),
     }
 }
 

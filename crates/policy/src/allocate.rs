@@ -72,6 +72,7 @@ pub(crate) fn allocate(system: &System) -> Result<Plan, OutOfMemory> {
         partitions: times.partitions,
         subjects,
         channels,
+        devices: Vec::new(),
         major_frame_us: times.major_frame_us,
         report,
         crash_record,

@@ -122,6 +122,8 @@ fn read(name: &str, source: Arc<Source>, wanted: Wanted, problems: &Collector) -
         reset,
         serial_port: fields.integer("serial_port", 1..=0xfff8).map_or(COM1, |port| port.value),
         iommu: fields.boolean("iommu").is_some_and(|iommu| iommu.value),
+        pci: None,
+        devices: Vec::new(),
     };
     let power_off = power_off(&fields, problems);
     fields.finish();

@@ -26,6 +26,8 @@ pub struct Plan {
     pub subjects: Vec<Subject>,
     /// Shared-memory channels.
     pub channels: Vec<Channel>,
+    /// PCI devices in use; the index is the device's number.
+    pub devices: Vec<Device>,
     /// Length of the major frame in microseconds.
     pub major_frame_us: u32,
     /// The report page (volatile; cleared at boot).
@@ -61,6 +63,71 @@ pub struct Machine {
     pub serial_port: u16,
     /// Whether an IOMMU is there.
     pub iommu: bool,
+    /// Its PCI bus, if the file describes one.
+    pub pci: Option<Pci>,
+    /// Its PCI devices.
+    pub devices: Vec<MachineDevice>,
+}
+
+/// A PCI bus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pci {
+    /// Physical address of the memory-mapped configuration space of bus 0 (ECAM).
+    pub config: u64,
+    /// Physical addresses among which base addresses may be placed: (first, bytes).
+    pub window: (u64, u64),
+}
+
+/// A PCI device that a machine has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MachineDevice {
+    /// Its name in the machine file: `net0`.
+    pub name: String,
+    /// What drives it.
+    pub driver: Driver,
+    /// Bus (8 bits), device (5), function (3).
+    pub bdf: u16,
+    /// PCI vendor identifier.
+    pub vendor: u16,
+    /// PCI device identifier.
+    pub device: u16,
+    /// Its base address registers for memory.
+    pub bars: Vec<Bar>,
+    /// Where its MSI-X table is, if it has one.
+    pub msix: Option<Msix>,
+}
+
+/// A kind of device, by who drives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    /// A virtio network card, version 1: driven by `nic`.
+    VirtioNet,
+}
+
+/// A base address register.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bar {
+    /// Its index, 0..=5.
+    pub index: u8,
+    /// Physical address that it gets.
+    pub address: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Whether it has 64 bits.
+    pub wide: bool,
+    /// Whether what it addresses is prefetchable.
+    pub prefetchable: bool,
+}
+
+/// A table of message-signalled interrupts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Msix {
+    /// Index of the base address register that addresses it.
+    pub bar: u8,
+    /// Bytes from there to the table.
+    pub offset: u64,
+    /// Number of its entries.
+    pub entries: u16,
 }
 
 /// A write to an I/O port.
@@ -111,6 +178,8 @@ pub enum SubjectKind {
     Log,
     /// The supervisor.
     Supervisor,
+    /// The network driver and switch.
+    Nic,
     /// An application subject.
     Unikernel,
 }
@@ -162,6 +231,8 @@ pub struct Subject {
     pub on_fault: Option<u8>,
     /// Source event raised when it halts, if any.
     pub on_halt: Option<u8>,
+    /// Source event raised each time it executes `pause`, if any.
+    pub on_pause: Option<u8>,
     /// I/O ports it may use: (first, count).
     pub ports: Vec<(u16, u16)>,
     /// MSRs beyond the FS and GS bases that it may read and write.
@@ -227,6 +298,8 @@ pub enum Rights {
 pub enum Backing {
     /// Volatile memory at this physical address.
     Volatile(u64),
+    /// Registers of a device at this physical address: mapped uncached, and no memory.
+    Device(u64),
     /// These bytes, part of the image; shorter than the region means padded with zeros. Equal `Arc`s are stored once.
     Content(Arc<[u8]>),
     /// The subject's own subject info, made by the packer.
@@ -277,6 +350,8 @@ pub struct SourceEvent {
     pub action: u8,
     /// Subject and target event it signals.
     pub target: Option<(u16, u8)>,
+    /// With the action `START_DEVICE`: the device.
+    pub device: Option<u16>,
     /// Whether the target runs next in place of the raiser.
     pub handover: bool,
 }
@@ -307,6 +382,31 @@ pub struct Channel {
     pub size: u64,
     /// Physical address (volatile, cleared at boot).
     pub phys: u64,
+}
+
+/// A PCI device and its subject.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// The machine's device.
+    pub hardware: MachineDevice,
+    /// Subject that owns it.
+    pub subject: u16,
+    /// Physical address of its configuration page.
+    pub config: u64,
+    /// Its message-signalled interrupts: the entry of its MSI-X table is the index.
+    pub interrupts: Vec<DeviceInterrupt>,
+    /// Memory that it shares with its subject: (guest address, physical address, bytes). Without an IOMMU the device can
+    /// reach all other memory too.
+    pub dma: Vec<(u64, u64, u64)>,
+}
+
+/// An interrupt of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceInterrupt {
+    /// Vector on the CPU, 0x30..=0xef.
+    pub host_vector: u8,
+    /// Vector injected into the subject, or 0 if the interrupt only wakes it.
+    pub guest_vector: u8,
 }
 
 /// A range of volatile memory.

@@ -7,7 +7,7 @@ use zerocopy::{FromBytes, Immutable, KnownLayout};
 use super::{
     Bar, CHECKSUM_START, CodeRange, Cpu, CpuidLeaf, Device, FatalAction, Frame, Group, Header, Interrupt,
     Iommu, MAGIC, MemoryRange, MsixEntry, NONE, Partition, PortWrite, SourceEvent, Subject, Table,
-    TargetEvent, VERSION, checksum, source_action, source_flags, target_action,
+    TargetEvent, VERSION, bar_flags, checksum, device_stop, source_action, source_flags, target_action,
 };
 use crate::layout::{MAX_CPUS, MAX_EVENTS, MAX_SUBJECTS, PAGE};
 
@@ -145,6 +145,7 @@ impl<'a> Plan<'a> {
         fail_unless(self.target_events.len() == counts, Table::TargetEvents, 0)?;
         self.check_schedule()?;
         self.check_subjects()?;
+        self.check_hardware()?;
         self.check_events()?;
         each(self.ram, Table::Ram, |r| paged(r.start) && paged(r.size) && fits(r.start, r.size))?;
         each(self.clear, Table::Clear, |r| {
@@ -154,25 +155,30 @@ impl<'a> Plan<'a> {
                 && fits(r.start, r.size)
                 && (r.start >= self.header.image_end || r.start + r.size <= self.header.image_start)
                 && (record + PAGE <= r.start || record >= r.start + r.size)
-        })?;
+        })
+    }
+
+    fn check_hardware(&self) -> Result<(), PlanError> {
+        let counts = self.subjects.len();
         each(self.power_off, Table::PowerOff, |w| matches!(w.width, 1 | 2 | 4))?;
         each(self.reset, Table::Reset, |w| matches!(w.width, 1 | 2 | 4))?;
         each(self.interrupts, Table::Interrupts, |i| {
             (0x30..0xf0).contains(&i.host_vector)
-                && i.guest_vector >= 32
+                && (i.guest_vector == 0 || i.guest_vector >= 32)
                 && usize::from(i.subject) < counts
                 && (i.iommu == NONE || usize::from(i.iommu) < self.iommus.len())
         })?;
         each(self.devices, Table::Devices, |d| {
             usize::from(d.subject) < counts
+                && d.config % PAGE == 0
+                && d.stop & !device_stop::ALL == 0
                 && within(d.first_bar, d.bars, self.bars.len())
                 && within(d.first_msix, d.msix, self.msix.len())
         })?;
-        each(self.bars, Table::Bars, |b| b.index < 6)?;
+        each(self.bars, Table::Bars, |b| b.index < 6 && b.flags & !bar_flags::ALL == 0)?;
         each(self.msix, Table::MsixEntries, |m| usize::from(m.interrupt) < self.interrupts.len())?;
         each(self.iommus, Table::Iommus, |i| matches!(i.kind, 1 | 2))
     }
-
     fn check_schedule(&self) -> Result<(), PlanError> {
         let major = self.header.major_frame_us;
         each(self.cpus, Table::Cpus, |c| {
@@ -263,7 +269,7 @@ impl<'a> Plan<'a> {
             let number = u16::try_from(id).unwrap_or(NONE);
             let raiser = self.subjects.get(id);
             for event in sources {
-                fail_unless(self.source_event_is_valid(event, raiser), Table::SourceEvents, number)?;
+                fail_unless(self.source_event_is_valid(event, number, raiser), Table::SourceEvents, number)?;
             }
             for event in targets {
                 let vector = event.action != target_action::INJECT_INTERRUPT || event.vector >= 32;
@@ -273,7 +279,7 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    fn source_event_is_valid(&self, event: &SourceEvent, raiser: Option<&Subject>) -> bool {
+    fn source_event_is_valid(&self, event: &SourceEvent, number: u16, raiser: Option<&Subject>) -> bool {
         if event.action == source_action::UNDEFINED {
             return true;
         }
@@ -290,10 +296,11 @@ impl<'a> Plan<'a> {
             let same_group = target.zip(raiser).is_some_and(|(t, r)| t.group == r.group);
             defined && (!handover || same_group)
         };
-        let unmask = event.action == source_action::UNMASK_INTERRUPT;
+        let starts = event.action == source_action::START_DEVICE;
+        let device = self.devices.get(usize::from(event.device));
         event.action <= source_action::LAST
             && target_is_valid
-            && (!unmask || usize::from(event.interrupt) < self.interrupts.len())
+            && (!starts || device.is_some_and(|device| device.subject == number))
     }
 }
 

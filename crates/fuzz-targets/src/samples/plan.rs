@@ -100,8 +100,7 @@ impl Tables {
         tables.subjects[3].trap_events[14] = 1;
         let signal = SourceEvent { action: source_action::NONE, target: 2, ..SourceEvent::default() };
         tables.sources[3][1] = signal;
-        tables.sources[3][2] =
-            SourceEvent { action: source_action::UNMASK_INTERRUPT, target: NONE, ..signal };
+        tables.sources[3][2] = SourceEvent { action: source_action::START_DEVICE, target: NONE, ..signal };
         tables.sources[1][0] = SourceEvent { flags: source_flags::HANDOVER, ..signal };
         tables.targets[2][0] = TargetEvent { action: target_action::NONE, vector: 0 };
         tables.targets[3][0] = TargetEvent { action: target_action::INJECT_INTERRUPT, vector: 0x31 };

@@ -112,6 +112,7 @@ pub(crate) fn plan() -> Plan {
             size: CHANNEL_SIZE,
             phys: shared.channel,
         }],
+        devices: Vec::new(),
         major_frame_us: 10_000,
         report: shared.report,
         crash_record: shared.crash_record,
@@ -177,6 +178,7 @@ fn subject(id: u16, name: &str, kind: SubjectKind, shared: &Shared, memory: &mut
             let hello = Some((HELLO as u16, 1));
             sources.push(source(RESTART, "restart_hello", source_action::NONE, hello));
         }
+        SubjectKind::Nic => {}
         SubjectKind::Unikernel => {
             space.resource("debuglog", 5, CHANNELS, CHANNEL_SIZE, Rights::ReadWrite, shared.channel);
             targets.push(target(1, "reset", target_action::RESET));
@@ -211,6 +213,7 @@ fn subject(id: u16, name: &str, kind: SubjectKind, shared: &Shared, memory: &mut
         target_events: targets,
         on_fault: Some(STOPPED),
         on_halt: Some(STOPPED),
+        on_pause: None,
         ports,
         msrs: Vec::new(),
         xcr0: 7,
@@ -265,7 +268,7 @@ impl Space {
 }
 
 fn source(number: u8, name: &str, action: u8, target: Option<(u16, u8)>) -> SourceEvent {
-    SourceEvent { number, name: name.into(), action, target, handover: false }
+    SourceEvent { number, name: name.into(), action, target, device: None, handover: false }
 }
 
 fn target(number: u8, name: &str, action: u8) -> TargetEvent {
@@ -285,6 +288,8 @@ fn machine() -> Machine {
         reset: vec![PortWrite { port: 0xcf9, width: 1, value: 6 }],
         serial_port: 0x3f8,
         iommu: false,
+        pci: None,
+        devices: Vec::new(),
     }
 }
 

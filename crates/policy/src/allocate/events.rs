@@ -23,7 +23,14 @@ impl SubjectEvents {
     }
 
     fn add_source(&mut self, number: u8, name: &str, action: u8, target: Option<(u16, u8)>) {
-        self.sources.push(SourceEvent { number, name: name.to_owned(), action, target, handover: false });
+        self.sources.push(SourceEvent {
+            number,
+            name: name.to_owned(),
+            action,
+            target,
+            device: None,
+            handover: false,
+        });
     }
 
     /// Adds a source event behind all others.

@@ -93,6 +93,7 @@ fn subject(
         target_events: events.targets.clone(),
         on_fault: Some(events.stopped),
         on_halt: Some(events.stopped),
+        on_pause: None,
         ports: ports(described.kind, shared.system),
         msrs: Vec::new(),
         xcr0: X87_SSE_AVX,
@@ -209,7 +210,7 @@ impl Space {
                 self.add("config", CONFIG, size, Rights::Read, Backing::Content(config.into()));
                 self.describe("config", MemoryKind::Subject, CONFIG, size, false);
             }
-            SubjectKind::Time | SubjectKind::Unikernel => {}
+            SubjectKind::Time | SubjectKind::Nic | SubjectKind::Unikernel => {}
         }
     }
 
@@ -253,7 +254,7 @@ fn ports(kind: SubjectKind, system: &System) -> Vec<(u16, u16)> {
     match kind {
         SubjectKind::Time => vec![CMOS_PORTS],
         SubjectKind::Log => serial_port.map(|first| (first, SERIAL_PORTS)).into_iter().collect(),
-        SubjectKind::Supervisor | SubjectKind::Unikernel => Vec::new(),
+        SubjectKind::Supervisor | SubjectKind::Nic | SubjectKind::Unikernel => Vec::new(),
     }
 }
 

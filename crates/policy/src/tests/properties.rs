@@ -73,7 +73,7 @@ fn assert_invariants(plan: &Plan) {
                     }
                 }
                 Backing::Content(bytes) => assert!(bytes.len() as u64 <= region.size, "{region:?}"),
-                Backing::SubjectInfo | Backing::BootInfo => {}
+                Backing::Device(_) | Backing::SubjectInfo | Backing::BootInfo => {}
             }
         }
         for event in &subject.source_events {
