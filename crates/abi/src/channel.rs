@@ -40,6 +40,12 @@ impl<M: Memory, E: Element> Writer<M, E> {
     /// The epoch must differ from the last one the readers saw; a time-stamp counter does. Returns `None` if the memory
     /// does not hold a single element.
     pub fn start(memory: M, epoch: NonZeroU64) -> Option<Self> {
+        Self::start_announcing(memory, epoch, 0)
+    }
+
+    /// Starts the channel like [`Writer::start`], with this value as its announcement: a word for readers that is there
+    /// from the first epoch on and stays. The protocol says what it means.
+    pub fn start_announcing(memory: M, epoch: NonZeroU64, announcement: u64) -> Option<Self> {
         let elements = capacity(memory.size(), size_of::<E>())?;
         memory.store(EPOCH, INACTIVE)?;
         memory.fence(Ordering::Release);
@@ -50,14 +56,21 @@ impl<M: Memory, E: Element> Writer<M, E> {
         memory.store(PROTOCOL, E::PROTOCOL)?;
         memory.store(ELEMENT_SIZE, size_of::<E>() as u64)?;
         memory.store(ELEMENTS, elements)?;
+        memory.store(ANNOUNCEMENT, announcement)?;
         memory.store(EPOCH, epoch.get())?;
         Some(Self { memory, elements, written: 0, element: PhantomData })
     }
 
     /// Writes an element; the oldest one is overwritten if the channel is full.
     pub fn write(&mut self, element: &E) {
+        self.write_with(|slot| slot.copy_in(0, element.as_bytes()));
+    }
+
+    /// Writes an element of which `fill` sets the bytes that matter; the others are those of some earlier element. If
+    /// `fill` gives up (`None`), nothing is written as far as readers can tell.
+    pub fn write_with(&mut self, fill: impl FnOnce(Slot<'_, M>) -> Option<()>) {
         // The slot exists: `start` counted the elements that fit.
-        let _: Option<()> = self.try_write(element);
+        let _: Option<()> = self.try_write(fill);
     }
 
     /// Begins a new epoch: readers start over, and elements they did not read yet are lost.
@@ -82,13 +95,13 @@ impl<M: Memory, E: Element> Writer<M, E> {
         self.elements
     }
 
-    fn try_write(&mut self, element: &E) -> Option<()> {
-        let slot = slot(self.written, self.elements, size_of::<E>())?;
+    fn try_write(&mut self, fill: impl FnOnce(Slot<'_, M>) -> Option<()>) -> Option<()> {
+        let slot = Slot::of::<E>(&self.memory, self.written, self.elements)?;
         let count = self.written.wrapping_add(1);
         self.memory.store(WRITER_STARTED, count)?;
         // A reader that sees any byte of the new element also sees that its slot is being overwritten.
         self.memory.fence(Ordering::Release);
-        self.memory.copy_in(slot, element.as_bytes())?;
+        fill(slot)?;
         self.memory.store(WRITTEN, count)?;
         self.written = count;
         Some(())
@@ -100,6 +113,39 @@ impl<M: Memory, E: Element> Writer<M, E> {
         self.memory.store(WRITER_STARTED, 0)?;
         self.memory.store(WRITTEN, 0)?;
         self.memory.store(EPOCH, epoch.get())
+    }
+}
+
+/// An element as it lies in shared memory, where it can change at any moment.
+#[derive(Debug)]
+pub struct Slot<'a, M> {
+    memory: &'a M,
+    start: usize,
+    size: usize,
+}
+
+impl<'a, M: Memory> Slot<'a, M> {
+    /// Copies bytes of the element out, from `offset` on. `None`, and nothing is copied, if it has not that many.
+    pub fn copy_out(&self, offset: usize, to: &mut [u8]) -> Option<()> {
+        self.memory.copy_out(self.place(offset, to.len())?, to)
+    }
+
+    /// Copies bytes into the element, from `offset` on. `None`, and nothing is copied, if it has not that many.
+    pub fn copy_in(&self, offset: usize, from: &[u8]) -> Option<()> {
+        self.memory.copy_in(self.place(offset, from.len())?, from)
+    }
+
+    /// The slot of element number `count`.
+    fn of<E>(memory: &'a M, count: u64, elements: u64) -> Option<Self> {
+        let size = size_of::<E>();
+        let index = usize::try_from(count.checked_rem(elements)?).ok()?;
+        let start = index.checked_mul(size)?.checked_add(HEADER_SIZE)?;
+        Some(Self { memory, start, size })
+    }
+
+    fn place(&self, offset: usize, length: usize) -> Option<usize> {
+        let fits = offset.checked_add(length).is_some_and(|end| end <= self.size);
+        if fits { self.start.checked_add(offset) } else { None }
     }
 }
 
@@ -128,6 +174,7 @@ pub enum Read {
 pub struct Reader<M, E> {
     memory: M,
     epoch: u64,
+    /// Elements of the channel in this epoch; 0 if its header was refused.
     elements: u64,
     read: u64,
     element: PhantomData<fn(&mut E)>,
@@ -141,9 +188,17 @@ impl<M: Memory, E: Element> Reader<M, E> {
 
     /// Reads the next element into `element`, whose contents are meaningless if the result is not [`Read::Element`].
     pub fn read(&mut self, element: &mut E) -> Read {
-        // `None` cannot be: a reader that has taken over an epoch knows that header and slots lie inside the memory; one
-        // whose memory has no room for a header never gets there.
-        self.try_read(element).unwrap_or(Read::Incompatible)
+        self.read_with(|slot| slot.copy_out(0, element.as_mut_bytes()))
+    }
+
+    /// Reads of the next element what `copy` takes out of its slot: meaningless if the result is not [`Read::Element`].
+    ///
+    /// What `copy` sees can change while it looks, so it must get along with any bytes. If it gives up (`None`), the
+    /// channel counts as incompatible and the element as unread.
+    pub fn read_with(&mut self, copy: impl FnOnce(Slot<'_, M>) -> Option<()>) -> Read {
+        // Apart from `copy`, `None` cannot be: a reader that has taken over an epoch knows that header and slots lie inside
+        // the memory; one whose memory has no room for a header never gets there.
+        self.try_read(copy).unwrap_or(Read::Incompatible)
     }
 
     /// Gives up all elements written so far, and reads on with the next one. Returns how many were given up, as far as
@@ -155,16 +210,28 @@ impl<M: Memory, E: Element> Reader<M, E> {
         lost
     }
 
-    /// Whether [`Reader::read`] would return something else than [`Read::Nothing`] or [`Read::Inactive`].
+    /// Whether [`Reader::read`] would say something new: not [`Read::Nothing`], [`Read::Inactive`] or once more
+    /// [`Read::Incompatible`].
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let epoch = self.memory.load(EPOCH).unwrap_or(INACTIVE);
-        epoch != INACTIVE && (epoch != self.epoch || self.memory.load(WRITTEN) != Some(self.read))
+        let unread = || self.elements != 0 && self.memory.load(WRITTEN) != Some(self.read);
+        epoch != INACTIVE && (epoch != self.epoch || unread())
     }
 
-    fn try_read(&mut self, element: &mut E) -> Option<Read> {
+    /// What the writer announces; `None` if the channel is inactive. The writer may have started it anew meanwhile.
+    #[must_use]
+    pub fn announcement(&self) -> Option<u64> {
+        let active = self.memory.load(EPOCH).is_some_and(|epoch| epoch != INACTIVE);
+        if active { self.memory.load(ANNOUNCEMENT) } else { None }
+    }
+
+    fn try_read(&mut self, copy: impl FnOnce(Slot<'_, M>) -> Option<()>) -> Option<Read> {
         if let Some(news) = self.epoch_news()? {
             return Some(news);
+        }
+        if self.elements == 0 {
+            return Some(Read::Incompatible);
         }
         let written = self.memory.load(WRITTEN)?;
         if written == self.read {
@@ -174,8 +241,7 @@ impl<M: Memory, E: Element> Reader<M, E> {
             // A new epoch begins with smaller counters.
             return Some(self.epoch_news()?.unwrap_or(Read::Overrun));
         }
-        let slot = slot(self.read, self.elements, size_of::<E>())?;
-        self.memory.copy_out(slot, element.as_mut_bytes())?;
+        copy(Slot::of::<E>(&self.memory, self.read, self.elements)?)?;
         // If any byte of the copy is from a later element or epoch, one of the two loads that follow shows it.
         self.memory.fence(Ordering::Acquire);
         let started = self.memory.load(WRITER_STARTED)?;
@@ -207,7 +273,8 @@ impl<M: Memory, E: Element> Reader<M, E> {
     }
 
     fn take_over(&mut self, epoch: u64) -> Option<Read> {
-        self.epoch = INACTIVE;
+        // A writer publishes its epoch after everything else in the header: what is refused stays so until the next one.
+        (self.epoch, self.elements, self.read) = (epoch, 0, 0);
         let size = size_of::<E>();
         let compatible = self.memory.load(TRANSPORT)? == SHMSTREAM_2
             && self.memory.load(PROTOCOL)? == E::PROTOCOL
@@ -216,9 +283,7 @@ impl<M: Memory, E: Element> Reader<M, E> {
         if !compatible || elements == 0 || elements > capacity(self.memory.size(), size)? {
             return Some(Read::Incompatible);
         }
-        self.epoch = epoch;
         self.elements = elements;
-        self.read = 0;
         Some(Read::EpochChanged)
     }
 }
@@ -229,12 +294,6 @@ fn capacity(memory: usize, element: usize) -> Option<u64> {
         0 => None,
         elements => Some(elements as u64),
     }
-}
-
-/// Offset of the slot of element number `count`.
-fn slot(count: u64, elements: u64, size: usize) -> Option<usize> {
-    let index = usize::try_from(count.checked_rem(elements)?).ok()?;
-    index.checked_mul(size)?.checked_add(HEADER_SIZE)
 }
 
 /// Bytes of a channel's header; the slots follow it.
@@ -254,6 +313,8 @@ pub const PROTOCOL: usize = 16;
 pub const ELEMENT_SIZE: usize = 24;
 /// Offset of the number of elements.
 pub const ELEMENTS: usize = 32;
+/// Offset of the writer's announcement. The transport reserves the word: a writer that knows nothing of it leaves 0.
+pub const ANNOUNCEMENT: usize = 40;
 /// Offset of the writer's first counter: elements it has begun to write.
 pub const WRITER_STARTED: usize = 48;
 /// Offset of the writer's second counter: elements it has written.
@@ -383,8 +444,61 @@ mod tests {
             let words = memory(3);
             let (_, mut reader) = pair(&words);
             words[offset / 8].store(value, Ordering::Relaxed);
+            assert!(reader.is_ready());
+            assert_eq!(read(&mut reader), Err(Read::Incompatible));
+            assert!(!reader.is_ready(), "there is nothing to wake up for until the next epoch");
             assert_eq!(read(&mut reader), Err(Read::Incompatible));
         }
+    }
+
+    #[test]
+    fn a_writer_that_starts_over_properly_is_read_after_one_that_lied() {
+        let words = memory(3);
+        let (_, mut reader) = pair(&words);
+        words[ELEMENTS / 8].store(u64::MAX, Ordering::Relaxed);
+        assert_eq!(read(&mut reader), Err(Read::Incompatible));
+        let mut writer = Writer::start(Shared::from(words.as_slice()), epoch(2)).unwrap();
+        writer.write(&Number(4));
+        assert_eq!(read(&mut reader), Err(Read::EpochChanged));
+        assert_eq!(read(&mut reader), Ok(4));
+    }
+
+    #[test]
+    fn an_announcement_is_there_from_the_first_epoch_on_and_stays() {
+        let words = memory(2);
+        let reader = Reader::<_, Number>::new(Shared::from(words.as_slice()));
+        words[EPOCH / 8].store(INACTIVE, Ordering::Relaxed);
+        assert_eq!(reader.announcement(), None);
+        let start =
+            |announcement| Writer::start_announcing(Shared::from(words.as_slice()), epoch(1), announcement);
+        let mut writer: Writer<_, Number> = start(0x1234).unwrap();
+        assert_eq!(reader.announcement(), Some(0x1234));
+        writer.write(&Number(1));
+        writer.begin_epoch(epoch(2));
+        assert_eq!(reader.announcement(), Some(0x1234));
+    }
+
+    #[test]
+    fn a_slot_ends_where_its_element_ends() {
+        let words = memory(2);
+        let (mut writer, mut reader) = pair(&words);
+        writer.write(&Number(u64::MAX));
+        writer.write(&Number(u64::MAX));
+        writer.begin_epoch(epoch(2));
+        writer.write_with(|slot| {
+            assert_eq!(slot.copy_in(1, &[0; 8]), None);
+            assert_eq!(slot.copy_in(usize::MAX, &[0; 8]), None);
+            slot.copy_in(2, &[0x34, 0x12])
+        });
+        writer.write_with(|_| None);
+        assert_eq!(read(&mut reader), Err(Read::EpochChanged));
+        let mut bytes = [0; 4];
+        let read = reader.read_with(|slot| {
+            assert_eq!(slot.copy_out(5, &mut [0; 4]), None);
+            slot.copy_out(0, &mut bytes)
+        });
+        assert_eq!((read, bytes), (Read::Element, [0xff, 0xff, 0x34, 0x12]));
+        assert!(!reader.is_ready(), "an element that was given up is not there");
     }
 
     #[test]

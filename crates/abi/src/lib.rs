@@ -12,6 +12,7 @@ compile_error!("the layouts are read in place: only 64-bit little-endian targets
 pub mod boot_info;
 pub mod channel;
 pub mod crash;
+pub mod frame_channel;
 pub mod init_table;
 pub mod layout;
 pub mod log_element;

@@ -11,6 +11,9 @@ use crate::channel::Element;
 /// Most bytes of a frame: header and payload, without the frame check sequence.
 pub const MAX_FRAME: usize = 1514;
 
+/// Offset of the frame's length, a `u16`; the frame itself is at offset 0.
+pub const LENGTH: usize = MAX_FRAME;
+
 /// An Ethernet frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]

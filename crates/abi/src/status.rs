@@ -98,6 +98,8 @@ fn counter(index: usize) -> Option<usize> {
 pub const MAGIC: u64 = u64::from_le_bytes(*b"PALSTAT1");
 /// Number of progress counters.
 pub const COUNTERS: usize = 8;
+/// The counter that programs with network devices keep themselves: frames that were sent to them and lost.
+pub const LOST_FRAMES: usize = COUNTERS - 1;
 
 /// Offset of the magic number.
 pub const MAGIC_OFFSET: usize = 0;

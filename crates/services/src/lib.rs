@@ -11,6 +11,7 @@ pub mod journal;
 pub mod log;
 pub mod report_line;
 pub mod rtc;
+pub mod station;
 pub mod supervisor;
 pub mod text;
 pub mod uart;
