@@ -20,5 +20,5 @@ pub(crate) use global::Global;
 pub use instructions::{cycles, disable_interrupts, enable_interrupts, read_port, write_port};
 pub(crate) use instructions::{fault_address, halt_forever, hypercall, pause};
 pub(crate) use memory::{Extent, boot_info, heap, scheduling_info};
-pub use memory::{shared_memory, subject_info};
+pub use memory::{data, shared_memory, subject_info};
 pub(crate) use vectors::Frame;

@@ -27,7 +27,7 @@ pub fn wall() -> Option<u64> {
 /// Frequency of the clock in kHz.
 #[must_use]
 pub fn kilohertz() -> u32 {
-    arch::subject_info().map_or(0, |info| info.tsc_khz())
+    KILOHERTZ.load(Ordering::Relaxed)
 }
 
 /// The time-stamp counter as all published times count it: faster than 1 GHz.
@@ -47,7 +47,9 @@ pub(crate) fn to_ticks(nanoseconds: u64) -> u64 {
 pub(crate) fn start() {
     let shift = arch::scheduling_info().map_or(0, |page| page.clock_shift());
     SHIFT.store(shift % u64::BITS, Ordering::Relaxed);
-    PER_TICK.store(nanoseconds_per_tick(kilohertz()), Ordering::Relaxed);
+    let kilohertz = arch::subject_info().map_or(0, |info| info.tsc_khz());
+    KILOHERTZ.store(kilohertz, Ordering::Relaxed);
+    PER_TICK.store(nanoseconds_per_tick(kilohertz), Ordering::Relaxed);
 }
 
 fn to_nanoseconds(ticks: u64) -> u64 {
@@ -63,6 +65,7 @@ fn nanoseconds_per_tick(kilohertz: u32) -> u64 {
 }
 
 static SHIFT: AtomicU32 = AtomicU32::new(0);
+static KILOHERTZ: AtomicU32 = AtomicU32::new(0);
 static PER_TICK: AtomicU64 = AtomicU64::new(0);
 
 /// How often an unpublished time is looked at again.

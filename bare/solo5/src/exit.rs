@@ -4,7 +4,7 @@ use palisade_abi::status::Abort;
 use palisade_services::text::Text;
 
 use crate::arch;
-use crate::event::Event;
+use crate::event::{self, Event};
 use crate::{boot, console, status};
 
 /// Ends the program with this status, 0 for success.
@@ -26,6 +26,7 @@ pub fn abort() -> ! {
 pub(crate) fn halt() -> ! {
     boot::say(b"Solo5: Halted");
     console::flush();
+    event::raise_postponed();
     if let Some(event) = Event::named("solo5_exit") {
         event.raise();
     }

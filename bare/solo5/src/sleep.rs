@@ -7,10 +7,11 @@ use palisade_abi::timed_event::TimedEvent;
 
 use crate::arch::{self, Global};
 use crate::clock;
-use crate::event::Event;
+use crate::event::{self, Event};
 
 /// Sleeps until an event or interrupt arrives. Returns early where the policy gives the subject no event `sleep`.
 pub fn wait() {
+    event::raise_postponed();
     match SLEEP.with(|events| events.sleep).flatten() {
         Some(sleep) => sleep.raise(),
         None => arch::pause(),
@@ -19,6 +20,7 @@ pub fn wait() {
 
 /// Sleeps until an event or interrupt arrives, but not beyond `deadline` on the clock [`clock::monotonic`].
 pub fn wait_until(deadline: u64) {
+    event::raise_postponed();
     let Some(left) = deadline.checked_sub(clock::monotonic()).filter(|left| *left > 0) else { return };
     let at = clock::ticks().saturating_add(clock::to_ticks(left));
     match SLEEP.with(|events| events.timer).flatten() {
@@ -40,6 +42,7 @@ pub fn until(deadline: u64) {
 
 /// Gives the rest of the minor frame to others.
 pub fn yield_now() {
+    event::raise_postponed();
     match SLEEP.with(|events| events.give_way).flatten() {
         Some(event) => event.raise(),
         None => arch::pause(),

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use palisade_abi::layout;
 use palisade_abi::scheduling_info::SchedulingInfo;
-use palisade_abi::subject_info::SubjectInfo;
+use palisade_abi::subject_info::{Content, MemoryKind, SubjectInfo};
 use palisade_abi::volatile::Shared;
 
 /// What the builder tells the subject about itself. `None` only if no builder of this project made the system.
@@ -30,6 +30,22 @@ pub fn shared_memory(name: &str) -> Option<Shared<'static>> {
     // SAFETY: the builder maps what it lists, for as long as the subject runs. Regions do not overlap, so this one is
     // neither program, RAM nor stack, and nobody else makes references into it.
     unsafe { Shared::new(memory.address, memory.size) }
+}
+
+/// The contents of the read-only data region with this name, which its description gives the subject: whole pages, the
+/// bytes behind the contents are 0.
+#[must_use]
+pub fn data(name: &str) -> Option<&'static [u8]> {
+    let memory = subject_info()?.memory(name)?;
+    let inert = memory.kind == MemoryKind::Subject && memory.content == Content::File;
+    let inside = memory.address >= layout::PROGRAM_END
+        && memory.address.checked_add(memory.size).is_some_and(|end| end <= LOWER_HALF_END);
+    if !inert || memory.writable || memory.executable || !inside {
+        return None;
+    }
+    // SAFETY: the builder maps what it lists, for as long as the subject runs. It lets nobody write such a region: not
+    // this program (checked above), and no other, because only channels and pages of the kernel have several owners.
+    Some(unsafe { slice::from_raw_parts(memory.address as *const u8, memory.size as usize) })
 }
 
 /// The page with start and end of the current minor frame.
@@ -94,3 +110,5 @@ pub(super) extern "C" fn stack_top() -> u64 {
 
 /// Name of the guarded stack in the subject info.
 const STACK: &str = "stack";
+/// First address beyond the lower half of the virtual address space.
+const LOWER_HALF_END: u64 = 1 << 47;
