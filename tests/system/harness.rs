@@ -91,6 +91,7 @@ pub(crate) fn boot_image(image: Image<'_>) -> (End, Vec<String>) {
         cpus: 1,
         accelerator: Accelerator::Software,
         on_reset: OnReset::End,
+        network: None,
         limit: Some(Duration::from_secs(SECONDS.into())),
     };
     let emulator = Emulator::find(None).expect("these tests need QEMU");

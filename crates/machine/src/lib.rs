@@ -13,11 +13,18 @@ mod error;
 mod interrupt;
 mod lines;
 mod machine;
+mod network;
+mod ports;
 mod run;
+mod subnet;
+mod user_network;
 
 pub use emulator::{Emulator, Version};
 pub use error::{Error, INSTALL};
 pub use interrupt::{Interrupts, Signal};
 pub use lines::Lines;
 pub use machine::{Accelerator, Image, Machine, OnReset};
+pub use network::{MacAddress, Network, PciAddress, Wire};
+pub use ports::{PortError, claim_ports};
 pub use run::{Crash, End, Next, Output, Report, Stream, run};
+pub use user_network::{Conflict, Fixed, Forward, Interface, Protocol, UserNetwork};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use crate::control;
+use crate::{Network, control};
 
 /// A machine and the image it boots.
 #[derive(Debug, Clone)]
@@ -23,6 +23,8 @@ pub struct Machine<'a> {
     pub accelerator: Accelerator,
     /// What a reset by the guest does.
     pub on_reset: OnReset,
+    /// Its network card, if it has one.
+    pub network: Option<Network>,
     /// How long it may run.
     pub limit: Option<Duration>,
 }
@@ -94,6 +96,7 @@ impl Machine<'_> {
             Image::Iso(_) => "-cdrom",
         };
         add(&[boot, &path_of(descriptors.image.as_raw_fd())]);
+        arguments.extend(self.network.iter().flat_map(Network::arguments));
         arguments.extend(control::arguments(descriptors.control.as_raw_fd()));
         arguments.into_iter().map(OsString::from).collect()
     }

@@ -3,9 +3,13 @@
 mod common;
 
 use std::io;
+use std::net::TcpStream;
 use std::time::Duration;
 
-use palisade_machine::{Emulator, End, Error, Machine, Next, OnReset, run};
+use palisade_machine::{
+    Emulator, End, Error, Fixed, Forward, Interface, MacAddress, Machine, Network, Next, OnReset, PciAddress,
+    Protocol, UserNetwork, Wire, claim_ports, run,
+};
 
 use common::{interrupts, machine, run_machine};
 
@@ -53,6 +57,33 @@ fn a_kernel_that_spins_is_ended_by_the_time_out() {
 }
 
 #[test]
+fn the_network_card_is_where_it_was_put_and_its_ports_lead_inside() {
+    // Configuration address of the first register of device 3.
+    let kernel = Kernel::new().show_pci_register(0x8000_1800).spin();
+    let guest = "192.168.254.10:80".parse().expect("an address");
+    let host = "127.0.0.1:0".parse().expect("an address");
+    let mut forwards = vec![Forward { protocol: Protocol::Tcp, host, guest }];
+    claim_ports(&mut forwards).expect("there is a free port");
+    let host = forwards[0].host;
+    let gateway = Some("192.168.254.1".parse().expect("an address"));
+    let ipv4 = Some(Fixed { address: *guest.ip(), prefix: 24, gateway });
+    let interface = Interface { owner: "x".into(), ipv4, ipv6: None };
+    let mut user = UserNetwork::around(&[interface]).expect("nothing conflicts");
+    user.forwards = forwards;
+    let address = PciAddress { device: 3, function: 0 };
+    let network = Some(Network { address, mac: MacAddress::ALONE, wire: Wire::User(user) });
+    let machine = Machine { network, ..machine(&kernel) };
+    let mut seen = Vec::new();
+    let result = run(&qemu(), &machine, &interrupts(), &mut |_, bytes| {
+        seen.extend_from_slice(bytes);
+        TcpStream::connect(host)
+            .map(|_| if seen.len() < 4 { Next::Continue } else { Next::EndAfter(Duration::ZERO) })
+    });
+    assert_eq!(result.expect("the port is open").end, End::Stopped);
+    assert_eq!(seen, 0x1041_1af4_u32.to_le_bytes());
+}
+
+#[test]
 fn an_image_that_qemu_cannot_load_is_its_failure() {
     let End::Crash(crash) = run_machine(&qemu(), &machine(b"not an image")).0.end else {
         panic!("there is nothing to run")
@@ -71,6 +102,8 @@ const SERIAL: u16 = 0x3f8;
 const CONSOLE: u16 = 0xe9;
 const EXIT_DEVICE: u16 = 0xf4;
 const KEYBOARD_CONTROLLER: u16 = 0x64;
+const PCI_ADDRESS: u16 = 0xcf8;
+const PCI_DATA: u16 = 0xcfc;
 /// PM1a control of the q35 machine, where the firmware puts it.
 const POWER_MANAGEMENT: u16 = 0x604;
 
@@ -92,6 +125,21 @@ impl Kernel {
             self.set_port(port);
             self.0.extend([0xb0, *byte, 0xee]);
         }
+        self
+    }
+
+    /// Writes a register of the PCI configuration space to the console, its lowest byte first.
+    fn show_pci_register(mut self, address: u32) -> Self {
+        // mov dx, 0xcf8; mov eax, address; out dx, eax; mov dx, 0xcfc; in eax, dx; mov dx, 0xe9
+        self.set_port(PCI_ADDRESS);
+        self.0.push(0xb8);
+        self.0.extend(address.to_le_bytes());
+        self.0.push(0xef);
+        self.set_port(PCI_DATA);
+        self.0.push(0xed);
+        self.set_port(CONSOLE);
+        // out dx, al; shr eax, 8
+        self.0.extend([0xee, 0xc1, 0xe8, 0x08].repeat(4));
         self
     }
 

@@ -40,6 +40,7 @@ pub fn machine(kernel: &[u8]) -> Machine<'_> {
         cpus: 1,
         accelerator: Accelerator::Software,
         on_reset: OnReset::End,
+        network: None,
         limit: Some(Duration::from_secs(60)),
     }
 }

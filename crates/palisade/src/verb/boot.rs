@@ -29,6 +29,7 @@ pub(crate) fn boot(arguments: &Boot, terminal: &Terminal) -> Result<Exit, Failur
         cpus: plan.machine.cpus,
         accelerator: accelerator(arguments),
         on_reset: if arguments.reboot { OnReset::BootAgain } else { OnReset::End },
+        network: None,
         limit: arguments.limit,
     };
     announce(&machine, plan, &emulator, terminal)?;
