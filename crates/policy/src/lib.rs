@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 pub use input::{LARGEST_PROGRAM, read_file};
 pub use machine::{BUILT_IN as BUILT_IN_MACHINES, MachineDescription};
-pub use options::{Library, Options};
+pub use options::{Certificate, Library, Options};
 pub use problem::{Problem, Problems};
 pub use rules::{Rule, rules};
 pub use source::{Located, Place, Source};

@@ -15,13 +15,38 @@ pub struct Options {
     pub cpus: Option<u16>,
     /// What happens when every unikernel has ended.
     pub on_end: Option<EndAction>,
+    /// Ports of this computer to publish in place of those in the description: `4433:443`. They lead to the only unikernel
+    /// that has a network device.
+    pub publish: Vec<String>,
+    /// Files of a site that changed later than this, in seconds since 1970, count as changed at this time:
+    /// `SOURCE_DATE_EPOCH`.
+    pub newest: Option<u64>,
 }
 
-/// The programs that the command carries inside itself.
+/// A certificate and its private key, each a PEM text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// The certificate, and those it depends on but the root.
+    pub certificate: String,
+    /// The private key.
+    pub key: String,
+}
+
+/// What the command brings along: the programs that it carries inside itself, and certificates.
 pub trait Library {
-    /// The ELF file of a program: `time`, `log`, `supervisor`, `init`, or a built-in unikernel such as `hello`.
+    /// The ELF file of a program: `time`, `log`, `supervisor`, `nic`, `init`, or a built-in unikernel such as `hello`.
     fn program(&self, name: &str) -> Option<Arc<[u8]>>;
 
     /// The unikernels among them, which descriptions may name.
     fn unikernels(&self) -> Vec<String>;
+
+    /// A certificate for development, for a site that comes without one.
+    ///
+    /// `names` are the names and addresses under which the site is visited: `localhost`, `127.0.0.1`.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn development_certificate(&self, names: &[String]) -> Result<Certificate, String> {
+        Err(format!("nobody makes certificates for {} here", names.join(", ")))
+    }
 }
