@@ -5,17 +5,19 @@ use std::mem::{offset_of, size_of};
 use palisade_abi::layout::{CPU_STACK_SIZE, IMAGE_BASE, MAX_EVENTS};
 use palisade_abi::plan::{
     self as abi, CodeRange, Header, MemoryRange, NONE, TABLES, Table, TableRef, checksum, padded,
-    source_flags, subject_flags, trap,
+    source_action, source_flags, subject_flags, trap,
 };
 use palisade_policy::plan::{self, Exceptions, Plan, Rights, VolatileRange};
 use zerocopy::{Immutable, IntoBytes};
 
 use crate::cpuid::Leaves;
+use crate::devices;
 use crate::error::PackError;
 use crate::place::{PlacedSubject, Placement};
 
 /// Bytes of the plan: known before anything has an address, since addresses change no count.
 pub(crate) fn size(plan: &Plan, cpuid: &Leaves) -> Result<u64, PackError> {
+    let devices = devices::Records::of(plan)?;
     let subjects = plan.subjects.len();
     let ram = merged(&plan.volatile, |_| true).len() + 1;
     let counts = [
@@ -37,6 +39,10 @@ pub(crate) fn size(plan: &Plan, cpuid: &Leaves) -> Result<u64, PackError> {
         (merged(&plan.volatile, |r| r.clear).len(), size_of::<MemoryRange>(), "ranges of memory"),
         (plan.power_off.len(), size_of::<abi::PortWrite>(), "port writes"),
         (plan.machine.reset.len(), size_of::<abi::PortWrite>(), "port writes"),
+        (devices.interrupts.len(), size_of::<abi::Interrupt>(), "device interrupts"),
+        (devices.devices.len(), size_of::<abi::Device>(), "devices"),
+        (devices.bars.len(), size_of::<abi::Bar>(), "base address registers"),
+        (devices.msix.len(), size_of::<abi::MsixEntry>(), "MSI-X entries"),
     ];
     let mut size = size_of::<Header>();
     for (count, record, what) in counts {
@@ -62,6 +68,11 @@ pub(crate) fn write(
     memory(plan, image_end, &mut writer);
     writer.table(Table::PowerOff, &port_writes(&plan.power_off));
     writer.table(Table::Reset, &port_writes(&plan.machine.reset));
+    let devices = devices::Records::of(plan)?;
+    writer.table(Table::Interrupts, &devices.interrupts);
+    writer.table(Table::Devices, &devices.devices);
+    writer.table(Table::Bars, &devices.bars);
+    writer.table(Table::MsixEntries, &devices.msix);
     let bytes = writer.finish(Header {
         image_start: IMAGE_BASE,
         image_end,
@@ -186,6 +197,7 @@ fn subject_record(subject: &plan::Subject, placed: &PlacedSubject) -> abi::Subje
 fn trap_events(subject: &plan::Subject) -> [u8; trap::COUNT] {
     let mut events = [subject.on_fault.unwrap_or(NO_EVENT); trap::COUNT];
     events[usize::from(trap::HALT)] = subject.on_halt.unwrap_or(NO_EVENT);
+    events[usize::from(trap::PAUSE)] = subject.on_pause.unwrap_or(NO_EVENT);
     events
 }
 
@@ -196,13 +208,18 @@ fn source_events(plan: &Plan, subject: &plan::Subject) -> Result<[abi::SourceEve
             |target: u16| plan.subjects.get(usize::from(target)).is_some_and(|t| t.cpu != subject.cpu);
         let ipi = event.target.is_some_and(|(target, _)| elsewhere(target));
         let (target, target_event) = event.target.unwrap_or((NONE, 0));
+        if event.action == source_action::START_DEVICE && event.device.is_none() {
+            let problem = format!("its event \"{}\" starts no device", event.name);
+            return Err(PackError::subject(&subject.name, problem));
+        }
         *slot(&mut events, subject, event.number)? = abi::SourceEvent {
             action: event.action,
             flags: if event.handover { source_flags::HANDOVER } else { 0 }
                 | if ipi { source_flags::IPI } else { 0 },
             target,
             target_event,
-            ..Default::default()
+            reserved: 0,
+            device: event.device.unwrap_or(0),
         };
     }
     Ok(events)

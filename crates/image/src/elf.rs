@@ -6,31 +6,34 @@
 
 use palisade_abi::layout::{IMAGE_BASE, PAGE};
 
-/// Wraps the loaded bytes into an ELF file.
-pub(crate) fn wrap(loaded: &[u8], entry: u64) -> Vec<u8> {
-    let size = loaded.len() as u64;
-    let mut file = Vec::with_capacity(FILE_OFFSET + loaded.len());
-    file.extend(IDENTIFICATION);
+/// Writes the headers of an image's file, whose loaded bytes are at [`FILE_OFFSET`] already.
+pub(crate) fn write_headers(file: &mut [u8], entry: u64) {
+    let size = file.len().saturating_sub(FILE_OFFSET) as u64;
+    let headers = headers(size, entry);
+    file[..headers.len()].copy_from_slice(&headers);
+}
+
+/// The headers of a file with `size` loaded bytes.
+fn headers(size: u64, entry: u64) -> Vec<u8> {
+    let mut headers = IDENTIFICATION.to_vec();
     for half in [ET_EXEC, EM_X86_64] {
-        file.extend(half.to_le_bytes());
+        headers.extend(half.to_le_bytes());
     }
-    file.extend(1_u32.to_le_bytes());
+    headers.extend(1_u32.to_le_bytes());
     for word in [entry, FILE_HEADER_SIZE, 0] {
-        file.extend(word.to_le_bytes());
+        headers.extend(word.to_le_bytes());
     }
-    file.extend(0_u32.to_le_bytes());
+    headers.extend(0_u32.to_le_bytes());
     for half in [FILE_HEADER_SIZE as u16, PROGRAM_HEADER_SIZE, 1, SECTION_HEADER_SIZE, 0, 0] {
-        file.extend(half.to_le_bytes());
+        headers.extend(half.to_le_bytes());
     }
     for word in [PT_LOAD, PF_R | PF_W | PF_X] {
-        file.extend(word.to_le_bytes());
+        headers.extend(word.to_le_bytes());
     }
     for word in [FILE_OFFSET as u64, IMAGE_BASE, IMAGE_BASE, size, size, PAGE] {
-        file.extend(word.to_le_bytes());
+        headers.extend(word.to_le_bytes());
     }
-    file.resize(FILE_OFFSET, 0);
-    file.extend(loaded);
-    file
+    headers
 }
 
 /// Where the loaded bytes begin in the file. Multiboot wants its header in the first 8 KiB (version 1) or 32 KiB (version 2)
@@ -58,7 +61,9 @@ mod tests {
     #[test]
     fn a_foreign_reader_sees_one_segment_that_ends_with_the_file() {
         let loaded: Vec<u8> = (0..0x3000_u32).map(|i| i as u8).collect();
-        let file = wrap(&loaded, IMAGE_BASE + 0x20);
+        let mut file = vec![0; FILE_OFFSET];
+        file.extend(&loaded);
+        write_headers(&mut file, IMAGE_BASE + 0x20);
         let elf = object::File::parse(&*file).unwrap();
         let segments: Vec<_> = elf.segments().collect();
         assert_eq!(elf.entry(), IMAGE_BASE + 0x20);

@@ -44,6 +44,14 @@ pub enum PackError {
         /// What is wrong.
         problem: String,
     },
+    /// Something of a device cannot be placed.
+    #[error("device \"{device}\": {problem}")]
+    Device {
+        /// The device's name in the machine file.
+        device: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// Two things claim one page of the kernel's address space.
     #[error("kernel memory at {0:#x} has two owners")]
     KernelMemory(u64),
@@ -61,6 +69,10 @@ pub enum PackError {
 impl PackError {
     pub(crate) fn subject(name: &str, problem: impl Into<String>) -> Self {
         Self::Subject { subject: name.into(), problem: problem.into() }
+    }
+
+    pub(crate) fn device(name: &str, problem: impl Into<String>) -> Self {
+        Self::Device { device: name.into(), problem: problem.into() }
     }
 }
 

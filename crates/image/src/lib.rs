@@ -14,6 +14,7 @@
 mod bitmap;
 mod blob;
 mod cpuid;
+mod devices;
 mod elf;
 mod error;
 mod info;

@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use palisade_abi::layout::IMAGE_BASE;
+use palisade_abi::layout::{IMAGE_BASE, PAGE};
 use palisade_abi::plan::{source_action, target_action};
-use palisade_policy::plan::{Exceptions, Plan, Rights, Subject};
+use palisade_policy::plan::{Backing, Exceptions, Plan, Rights, Subject};
 
-use crate::error::size;
+use crate::error::{PackError, size};
 use crate::kernel::Kernel;
 use crate::paging::Caching;
 use crate::place::{PlacedSubject, Placement};
@@ -20,7 +20,7 @@ pub(crate) fn write(
     kernel: &Kernel,
     items: &[Item],
     kernel_sha256: &[u8; 32],
-) -> String {
+) -> Result<String, PackError> {
     let mut out = Text(String::new());
     let end = items.last().map_or(IMAGE_BASE, |item| item.address + item.size);
     out.line(format_args!(
@@ -34,7 +34,7 @@ pub(crate) fn write(
     physical_memory(plan, placement, items, &mut out);
     for cpu in 0..plan.cpus.len() {
         out.title(&format!("Kernel memory on CPU {cpu}"));
-        for r in tables::kernel_ranges(plan, placement, kernel, cpu) {
+        for r in tables::kernel_ranges(plan, placement, kernel, cpu)? {
             let uncached = if r.caching == Caching::Uncached { ", uncached" } else { "" };
             out.line(format_args!(
                 "{}  {:>9}  {}  {}{uncached}",
@@ -49,8 +49,9 @@ pub(crate) fn write(
         describe_subject(plan, id, subject, placed, &mut out);
     }
     channels(plan, &mut out);
+    devices(plan, &mut out);
     schedule(plan, &mut out);
-    out.0
+    Ok(out.0)
 }
 
 /// What a segment of the kernel is called.
@@ -104,12 +105,13 @@ fn describe_subject(plan: &Plan, id: usize, subject: &Subject, placed: &PlacedSu
     ));
     for (region, place) in subject.regions.iter().zip(&placed.regions) {
         out.line(format_args!(
-            "{}  {:>9}  {}  at {:#x}  {}",
+            "{}  {:>9}  {}  at {:#x}  {}{}",
             range(region.address, region.size),
             size(region.size),
             rights(region.rights),
             place.address,
-            region.name
+            region.name,
+            if matches!(region.backing, Backing::Device(_)) { ", registers, uncached" } else { "" }
         ));
     }
     for (first, count) in &subject.ports {
@@ -126,9 +128,14 @@ fn describe_subject(plan: &Plan, id: usize, subject: &Subject, placed: &PlacedSu
             let event = target.and_then(name).unwrap_or_default();
             format!(" -> {}: {event} ({number})", target.map_or("", |t| &t.name))
         });
+        let device = event.device.and_then(|device| plan.devices.get(usize::from(device)));
+        let device = device.map_or(String::new(), |device| format!(" ({})", device.hardware.name));
         let handover = if event.handover { ", handover" } else { "" };
         let action = source_action_name(event.action);
-        out.line(format_args!("source event {} {}: {action}{target}{handover}", event.number, event.name));
+        out.line(format_args!(
+            "source event {} {}: {action}{device}{target}{handover}",
+            event.number, event.name
+        ));
     }
     for event in &subject.target_events {
         let action = match event.action {
@@ -138,7 +145,9 @@ fn describe_subject(plan: &Plan, id: usize, subject: &Subject, placed: &PlacedSu
         };
         out.line(format_args!("target event {} {}: {action}", event.number, event.name));
     }
-    for (when, number) in [("a fault", subject.on_fault), ("its halt", subject.on_halt)] {
+    let traps =
+        [("a fault", subject.on_fault), ("its halt", subject.on_halt), ("each pause", subject.on_pause)];
+    for (when, number) in traps {
         if let Some(number) = number {
             out.line(format_args!("{when} raises source event {number}"));
         }
@@ -174,6 +183,45 @@ fn channels(plan: &Plan, out: &mut Text) {
             size(c.size),
             c.name
         ));
+    }
+}
+
+/// Every device with its registers, its interrupts and the memory it is told to use.
+fn devices(plan: &Plan, out: &mut Text) {
+    for device in &plan.devices {
+        let hardware = &device.hardware;
+        out.title(&format!("Device {}", hardware.name));
+        let (bus, slot, function) = (hardware.bdf >> 8, hardware.bdf >> 3 & 31, hardware.bdf & 7);
+        let name = |subject: u16| plan.subjects.get(usize::from(subject)).map_or("", |s| s.name.as_str());
+        let owner = name(device.subject);
+        out.line(format_args!(
+            "at {bus:02x}:{slot:02x}.{function:x}, identifier {:04x}:{:04x}, driven by {owner}",
+            hardware.vendor, hardware.device
+        ));
+        out.line(format_args!("{}  {:>9}  configuration", range(device.config, PAGE), size(PAGE)));
+        for bar in &hardware.bars {
+            let table = hardware.msix.is_some_and(|msix| msix.bar == bar.index);
+            let table = if table { " with the MSI-X table, for the kernel only" } else { "" };
+            let (place, bytes) = (range(bar.address, bar.size), size(bar.size));
+            out.line(format_args!("{place}  {bytes:>9}  base address register {}{table}", bar.index));
+        }
+        for (guest, address, bytes) in &device.dma {
+            out.line(format_args!(
+                "{}  {:>9}  memory shared with {owner} at {guest:#x}",
+                range(*address, *bytes),
+                size(*bytes)
+            ));
+        }
+        for (entry, interrupt) in device.interrupts.iter().enumerate() {
+            let effect = match interrupt.guest_vector {
+                0 => format!("wakes {owner}"),
+                vector => format!("interrupt {vector} of {owner}"),
+            };
+            out.line(format_args!("MSI-X entry {entry}: vector {:#x}, {effect}", interrupt.host_vector));
+        }
+        if !plan.machine.iommu {
+            out.line(format_args!("no IOMMU: once started, the device can reach all memory"));
+        }
     }
 }
 

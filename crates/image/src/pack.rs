@@ -53,11 +53,12 @@ pub fn pack(plan: &Plan, kernel_elf: &[u8]) -> Result<Image, PackError> {
     }
     store.fill(placement.plan.0, &blob::write(plan, &placement, kernel.end(), end)?);
     let kernel_sha256 = Sha256::digest(&kernel.bytes).into();
-    let (loaded, items) = store.finish();
+    let (mut bytes, items) = store.finish();
+    elf::write_headers(&mut bytes, kernel.entry);
     Ok(Image {
         name: plan.name.clone(),
-        bytes: elf::wrap(&loaded, kernel.entry),
-        map: map::write(plan, &placement, &kernel, &items, &kernel_sha256),
+        bytes,
+        map: map::write(plan, &placement, &kernel, &items, &kernel_sha256)?,
         kernel_sha256,
         end,
     })

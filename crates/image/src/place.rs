@@ -110,7 +110,11 @@ fn place_region(subject: &Subject, region: &Region, store: &mut Store) -> Result
             PlacedRegion { address: *address, digest: None }
         }
         Backing::Content(content) => {
-            let (address, digest) = store.share(owner, content, region.size);
+            let (address, digest) = if region.name == PRIVATE_KEY {
+                store.keep(owner, content, region.size)
+            } else {
+                store.share(owner, content, region.size, region.address)
+            };
             PlacedRegion { address, digest: Some(digest) }
         }
         // The kernel writes frequencies into both, so they are nobody else's and have no digest. The subject info is
@@ -134,6 +138,9 @@ fn check_region(subject: &Subject, region: &Region) -> Result<(), PackError> {
         return refuse("is not a number of whole pages that can be placed");
     }
     match &region.backing {
+        Backing::Device(_) if region.rights == Rights::ReadExecute => {
+            refuse("belongs to a device and cannot be executable")
+        }
         Backing::Volatile(_) | Backing::Device(_) => Ok(()),
         _ if region.rights == Rights::ReadWrite => {
             refuse("has its content in the image and cannot be writable")
@@ -158,8 +165,11 @@ fn only(subject: &Subject, what: &str, wanted: impl Fn(&Region) -> bool) -> Resu
 }
 
 fn share(store: &mut Store, subject: &Subject, what: &str, content: &[u8]) -> u64 {
-    store.share(format!("{}: {what}", subject.name), content, content.len() as u64).0
+    store.share(format!("{}: {what}", subject.name), content, content.len() as u64, 0).0
 }
+
+/// The region with a subject's private key. No page of it is another subject's too, even if that has the same key.
+const PRIVATE_KEY: &str = "key";
 
 /// Physical addresses are below 4 GiB.
 const MAX_REGION: u64 = 1 << 32;

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use palisade_abi::layout::{CPU_DATA_SIZE, CPU_STACK_SIZE, GUEST_TABLES, PAGE};
-use palisade_policy::plan::{Plan, Rights, Subject};
+use palisade_policy::plan::{Backing, Plan, Region, Rights, Subject};
 
+use crate::devices;
 use crate::error::PackError;
 use crate::kernel::Kernel;
 use crate::paging::{Caching, Format, Largest, MapError, Mapping, Tables};
@@ -31,20 +32,20 @@ pub(crate) fn subject(
     regions: &[PlacedRegion],
     store: &mut Store,
 ) -> Result<SubjectTables, PackError> {
-    let mapping = |from, to, size, rights| Mapping { from, to, size, rights, caching: Caching::WriteBack };
-    let virtual_memory: Vec<Mapping> =
-        subject.regions.iter().map(|r| mapping(r.address, r.address, r.size, r.rights)).collect();
+    let virtual_memory: Vec<Mapping> = subject.regions.iter().map(|r| mapping(r, r.address)).collect();
     let guest = build(subject, Format::Native, GUEST_TABLES, &virtual_memory)?;
     let guest_address =
         store.append(format!("{}: page tables", subject.name), &guest.to_bytes(), guest.size());
 
-    let mut physical_memory: Vec<Mapping> = subject
-        .regions
-        .iter()
-        .zip(regions)
-        .map(|(region, placed)| mapping(region.address, placed.address, region.size, region.rights))
-        .collect();
-    physical_memory.push(mapping(GUEST_TABLES, guest_address, guest.size(), Rights::ReadWrite));
+    let mut physical_memory: Vec<Mapping> =
+        subject.regions.iter().zip(regions).map(|(region, placed)| mapping(region, placed.address)).collect();
+    physical_memory.push(Mapping {
+        from: GUEST_TABLES,
+        to: guest_address,
+        size: guest.size(),
+        rights: Rights::ReadWrite,
+        caching: Caching::WriteBack,
+    });
     let mut nested = |format, name| {
         let tables = build(subject, format, store.end(), &physical_memory)?;
         Ok(store.append(format!("{}: {name}", subject.name), &tables.to_bytes(), tables.size()))
@@ -54,6 +55,17 @@ pub(crate) fn subject(
         npt_root: nested(Format::AmdNested, "nested page tables (AMD)")?,
         ept_root: nested(Format::IntelExtended, "extended page tables (Intel)")?,
     })
+}
+
+/// A region that is found at `to`.
+fn mapping(region: &Region, to: u64) -> Mapping {
+    let caching = match region.backing {
+        Backing::Device(_) => Caching::Uncached,
+        Backing::Volatile(_) | Backing::Content(_) | Backing::SubjectInfo | Backing::BootInfo => {
+            Caching::WriteBack
+        }
+    };
+    Mapping { from: region.address, to, size: region.size, rights: region.rights, caching }
 }
 
 fn build(subject: &Subject, format: Format, base: u64, mappings: &[Mapping]) -> Result<Tables, PackError> {
@@ -80,7 +92,7 @@ pub(crate) fn kernel(
 ) -> Result<u64, PackError> {
     let root = store.end();
     let mut tables = Tables::new(Format::Native, Largest::Page, root);
-    for range in kernel_ranges(plan, placement, kernel, cpu) {
+    for range in kernel_ranges(plan, placement, kernel, cpu)? {
         let KernelRange { address, size, rights, caching, .. } = range;
         tables
             .map(&Mapping { from: address, to: address, size, rights, caching })
@@ -106,7 +118,7 @@ pub(crate) fn kernel_ranges(
     placement: &Placement,
     kernel: &Kernel,
     cpu: usize,
-) -> Vec<KernelRange> {
+) -> Result<Vec<KernelRange>, PackError> {
     let mut ranges = Vec::new();
     let mut add = |address, size, rights, name: String| {
         ranges.push(KernelRange { address, size, rights, caching: Caching::WriteBack, name });
@@ -153,13 +165,14 @@ pub(crate) fn kernel_ranges(
     for ((address, size), owners) in code {
         add(address, size, Rights::Read, format!("{}: code", owners.join(", ")));
     }
-    ranges.push(KernelRange {
-        address: plan.machine.local_apic,
-        size: PAGE,
-        rights: Rights::ReadWrite,
-        caching: Caching::Uncached,
-        name: "local APIC".into(),
-    });
+    let mut add_registers = |address, name| {
+        let (size, rights, caching) = (PAGE, Rights::ReadWrite, Caching::Uncached);
+        ranges.push(KernelRange { address, size, rights, caching, name });
+    };
+    add_registers(plan.machine.local_apic, "local APIC".into());
+    for page in devices::kernel_pages(plan, cpu)? {
+        add_registers(page.address, page.name);
+    }
     ranges.sort_by_key(|r| r.address);
-    ranges
+    Ok(ranges)
 }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use palisade_abi::layout::{
-    BOOT_INFO, BOOT_INFO_SIZE, CHANNELS, CPU_DATA_SIZE, CPU_STACK_SIZE, IMAGE_BASE, PROGRAM, SCHEDULING_INFO,
-    SUBJECT_INFO, SUBJECT_INFO_SIZE, TIMED_EVENT,
+    BOOT_INFO, BOOT_INFO_SIZE, CHANNELS, CPU_DATA_SIZE, CPU_STACK_SIZE, DEVICES, IMAGE_BASE, PROGRAM,
+    SCHEDULING_INFO, SUBJECT_INFO, SUBJECT_INFO_SIZE, TIMED_EVENT,
 };
 use palisade_abi::plan::{FatalAction, source_action, target_action};
 use palisade_policy::plan::{
-    Backing, Channel, Cpu, Exceptions, InfoVersion, Machine, Partition, Plan, PortWrite, Region, Resource,
-    ResourceData, Rights, SourceEvent, Subject, SubjectKind, TargetEvent, VolatileRange,
+    Backing, Bar, Channel, Cpu, Device, DeviceInterrupt, Driver, Exceptions, InfoVersion, Machine,
+    MachineDevice, Msix, Partition, Plan, PortWrite, Region, Resource, ResourceData, Rights, SourceEvent,
+    Subject, SubjectKind, TargetEvent, VolatileRange,
 };
 
 pub(crate) const MIB: u64 = 1024 * 1024;
@@ -98,6 +99,53 @@ pub(crate) fn sample_plan() -> Plan {
         crash_record,
         volatile,
     }
+}
+
+/// The sample with a network card, which `hello` drives. Its configuration and its registers lie at [`DEVICES`].
+pub(crate) fn plan_with_device() -> Plan {
+    let mut plan = sample_plan();
+    let hardware = MachineDevice {
+        name: "net0".into(),
+        driver: Driver::VirtioNet,
+        bdf: 0x18,
+        vendor: 0x1af4,
+        device: 0x1041,
+        bars: vec![
+            Bar { index: 1, address: 0xfe01_0000, size: 0x1000, wide: false, prefetchable: false },
+            Bar { index: 4, address: 0xfe00_0000, size: 0x4000, wide: true, prefetchable: true },
+        ],
+        msix: Some(Msix { bar: 1, offset: 0x40, entries: 4 }),
+    };
+    let config = 0xb001_8000;
+    let interrupt = |host_vector, guest_vector| DeviceInterrupt { host_vector, guest_vector };
+    let hello = &mut plan.subjects[1];
+    let registers = [
+        ("device_config", config, 0x1000, Rights::Read),
+        ("device_bar4", 0xfe00_0000, 0x4000, Rights::ReadWrite),
+    ];
+    let mut address = DEVICES;
+    for (name, place, size, rights) in registers {
+        hello.regions.push(region(name, address, size, rights, Backing::Device(place)));
+        address += size + 0x1000;
+    }
+    hello.source_events.push(SourceEvent {
+        number: 2,
+        name: "device_start".into(),
+        action: source_action::START_DEVICE,
+        target: None,
+        device: Some(0),
+        handover: false,
+    });
+    hello.on_pause = Some(1);
+    plan.machine.devices.push(hardware.clone());
+    plan.devices.push(Device {
+        hardware,
+        subject: 1,
+        config,
+        interrupts: vec![interrupt(0x30, 0), interrupt(0x31, 0x21)],
+        dma: Vec::new(),
+    });
+    plan
 }
 
 pub(crate) fn region(name: &str, address: u64, size: u64, rights: Rights, backing: Backing) -> Region {

@@ -16,6 +16,8 @@ use crate::paging::{Caching, Format};
 use crate::testing::{CHANNEL_SIZE, FakeKernel, MIB, RAM_SIZE, region, sample_plan};
 use crate::verify::{Expected, verify};
 
+mod devices;
+
 /// A packed sample with its memory as it is after loading, aligned for reading in place.
 struct Packed {
     plan: Plan,
@@ -110,7 +112,8 @@ fn events_and_traps_have_their_numbers() {
     );
     assert_eq!(parsed.target_events[0][2].action, abi::target_action::NONE);
     let traps = &parsed.subjects[1].trap_events;
-    assert!(traps.iter().enumerate().all(|(n, e)| *e == if n == usize::from(trap::HALT) { 0xff } else { 1 }));
+    let no_faults = [trap::HALT, trap::PAUSE].map(usize::from);
+    assert!(traps.iter().enumerate().all(|(n, e)| *e == if no_faults.contains(&n) { 0xff } else { 1 }));
     assert!(parsed.subjects[0].trap_events.iter().all(|e| *e == 0xff));
 }
 
