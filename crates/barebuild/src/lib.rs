@@ -55,7 +55,7 @@ pub fn rerun_if_changed(workspace: &Path) -> Result<(), Error> {
 const PANIC_FREE: [&str; 5] = ["kernel", "init", "time", "log", "supervisor"];
 
 /// Members of the host workspace that freestanding programs link.
-const SHARED: [&str; 3] = ["abi", "kernel-core", "services"];
+const SHARED: [&str; 4] = ["abi", "kernel-core", "services", "unikernel-core"];
 
 fn finish(directory: &Path, name: &str) -> Result<Program, Error> {
     let path = directory.join(name);

@@ -25,7 +25,7 @@ fn build_clone(directory: &Path) -> Vec<(String, Vec<u8>)> {
     let done = Command::new("tar")
         .args(["--create", "--exclude=bare/target", "--directory"])
         .arg(&repository)
-        .args(["Cargo.toml", "bare", "crates/abi", "crates/kernel-core", "crates/services", "--file"])
+        .args(["Cargo.toml", "bare", "crates", "--file"])
         .arg(directory.join("sources.tar"))
         .status()
         .unwrap();

@@ -9,19 +9,15 @@ use crate::logs::Filter;
 pub static IPV4: Argument<Option<Cidr<Ipv4Addr>>> =
     Argument::new("ipv4", "ADDRESS/PREFIX", "IPv4 address; if there is none, DHCP is asked.", None);
 
-/// The IPv4 router.
+/// The router to other IPv4 networks.
 pub static IPV4_GATEWAY: Argument<Option<Ipv4Addr>> =
     Argument::new("ipv4-gateway", "ADDRESS", "IPv4 router to everybody beyond the network.", None);
 
-/// The IPv6 address. Without it, the network's routers provide one.
-pub static IPV6: Argument<Option<Cidr<Ipv6Addr>>> = Argument::new(
-    "ipv6",
-    "ADDRESS/PREFIX",
-    "IPv6 address; if there is none, it is formed as routers advertise.",
-    None,
-);
+/// The IPv6 address, besides the link-local one.
+pub static IPV6: Argument<Option<Cidr<Ipv6Addr>>> =
+    Argument::new("ipv6", "ADDRESS/PREFIX", "IPv6 address, besides the link-local one.", None);
 
-/// The IPv6 router.
+/// The router to other IPv6 networks.
 pub static IPV6_GATEWAY: Argument<Option<Ipv6Addr>> =
     Argument::new("ipv6-gateway", "ADDRESS", "IPv6 router to everybody beyond the network.", None);
 
