@@ -3,12 +3,14 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod command_line;
 mod embedded;
 mod escape;
 pub mod exit;
 mod failure;
 mod harmless;
 mod journal;
+mod network;
 mod outcome;
 mod output;
 mod system;

@@ -8,6 +8,7 @@ use crate::cli::{self, Boot};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::journal::{Journal, LAST_WORDS};
+use crate::network::network;
 use crate::outcome::Outcome;
 use crate::output::OutputDirectory;
 use crate::system::{self, MachineSize};
@@ -29,7 +30,7 @@ pub(crate) fn boot(arguments: &Boot, terminal: &Terminal) -> Result<Exit, Failur
         cpus: plan.machine.cpus,
         accelerator: accelerator(arguments),
         on_reset: if arguments.reboot { OnReset::BootAgain } else { OnReset::End },
-        network: None,
+        network: network(&planned)?,
         limit: arguments.limit,
     };
     announce(&machine, plan, &emulator, terminal)?;
