@@ -4,7 +4,7 @@
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use palisade_abi::boot_info;
-use palisade_abi::plan::{MemoryRange, Plan, PlanError};
+use palisade_abi::plan::{MemoryRange, NONE, Plan, PlanError, bar_flags};
 use palisade_abi::subject_info;
 use palisade_abi::volatile::Memory;
 use palisade_kernel_core::clock::Clock;
@@ -19,6 +19,7 @@ use crate::arch::virtualisation::Virtualisation;
 use crate::arch::vtx::Vtx;
 use crate::arch::{calibrate, paging};
 use crate::console::{self, Part};
+use crate::devices;
 use crate::fatal::{self, refuse};
 use crate::loader::{MemoryMap, NoMap};
 use crate::memory::{self, PlanMemory};
@@ -55,6 +56,8 @@ extern "C" fn kernel_start_rust(magic: u32, information: u32) -> ! {
     // SAFETY: the arguments are the loader's; the kernel has written nothing but its own memory so far.
     check_memory(&plan, unsafe { MemoryMap::of_loader(magic, information) });
     let (start_cpu, extended_state) = check_processor();
+    // SAFETY: the plan's addresses are below 4 GiB, which the boot tables map; the range registers keep devices uncached.
+    devices::set_up(&plan, &unsafe { PlanMemory::new(&plan) });
     // SAFETY: the plan names the local APIC; the boot tables map it, and the processor's own range registers keep it uncached.
     let apic = unsafe { LocalApic::enable(plan.header.local_apic) };
     let Some(speeds) = calibrate::measure(&apic, plan.header.pm_timer_port) else {
@@ -109,9 +112,16 @@ extern "C" fn start_cpu<V: Virtualisation>(number: usize) -> ! {
 fn check_plan_is_for_this_kernel(plan: &Plan<'_>) {
     let refused = [
         (plan.cpus.len() > 1, "more than one CPU"),
-        (!plan.devices.is_empty() || !plan.interrupts.is_empty(), "devices with interrupts"),
+        (plan.interrupts.iter().any(|i| i.pin != NONE), "interrupts by pins"),
+        (plan.bars.iter().any(|b| b.flags & bar_flags::PORTS != 0), "devices with I/O ports"),
         (!plan.iommus.is_empty(), "an IOMMU"),
         (plan.ram.iter().any(|r| r.start + r.size > BOOT_MAPPED), "memory above 4 GiB"),
+        (
+            plan.devices.iter().any(|d| d.config >= BOOT_MAPPED)
+                || plan.bars.iter().any(|b| b.address >= BOOT_MAPPED)
+                || plan.msix.iter().any(|m| m.address >= BOOT_MAPPED),
+            "devices above 4 GiB",
+        ),
     ];
     for (used, feature) in refused {
         if used {

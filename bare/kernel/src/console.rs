@@ -14,6 +14,8 @@ pub(crate) enum Part<'a> {
     Decimal(u64),
     /// A number in hexadecimal, with its prefix.
     Hex(u64),
+    /// A PCI function: `bus:device.function`.
+    Function(u16),
 }
 
 /// Says which port the console is at; 0 for none.
@@ -32,7 +34,17 @@ pub(crate) fn line(parts: &[Part<'_>]) {
         match *part {
             Part::Text(part) => text(part),
             Part::Decimal(value) => decimal(value),
-            Part::Hex(value) => hexadecimal(value),
+            Part::Hex(value) => {
+                text("0x");
+                hexadecimal(value, (64 - value.leading_zeros()).div_ceil(4).max(1));
+            }
+            Part::Function(function) => {
+                hexadecimal(u64::from(function >> 8), 2);
+                put(b':');
+                hexadecimal(u64::from(function >> 3 & 0x1f), 2);
+                put(b'.');
+                hexadecimal(u64::from(function & 7), 1);
+            }
         }
     }
     put(b'\n');
@@ -52,10 +64,7 @@ fn decimal(mut value: u64) {
     digits.iter().skip(digits.len() - used).copied().for_each(put);
 }
 
-fn hexadecimal(value: u64) {
-    put(b'0');
-    put(b'x');
-    let digits = (64 - value.leading_zeros()).div_ceil(4).max(1);
+fn hexadecimal(value: u64, digits: u32) {
     for digit in (0..digits).rev() {
         let nibble = (value >> (digit * 4) & 0xf) as u8;
         put(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 });

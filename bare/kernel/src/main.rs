@@ -13,6 +13,7 @@ mod arch;
 #[allow(unsafe_code)]
 mod boot;
 mod console;
+mod devices;
 #[allow(unsafe_code)]
 mod fatal;
 #[allow(unsafe_code)]

@@ -8,6 +8,7 @@ use palisade_abi::plan::{Cpu, Header, MemoryRange, Partition, Plan, Subject};
 use palisade_abi::scheduling_info::SchedulingInfo;
 use palisade_abi::timed_event::TimedEvent;
 use palisade_abi::volatile::Shared;
+use palisade_kernel_core::device::DeviceRegisters;
 
 use crate::arch::registers::Registers;
 
@@ -105,6 +106,20 @@ impl<'p> PlanMemory<'p> {
             // SAFETY: promised by the caller; the plan's check keeps the ranges outside the image and the crash record.
             unsafe { ptr::write_bytes(range.start as *mut u8, 0, range.size as usize) };
         }
+    }
+}
+
+// Only `kernel-core::device` uses these, with addresses of the plan: configuration pages and MSI-X tables. At boot also with
+// those of the rest of the devices' first bus, of which it writes the command registers.
+impl DeviceRegisters for PlanMemory<'_> {
+    fn read(&self, address: u64) -> u32 {
+        // SAFETY: the page is mapped, uncached, and no memory of Rust's; the address is a multiple of 4.
+        unsafe { ptr::read_volatile(address as *const u32) }
+    }
+
+    fn write(&self, address: u64, value: u32) {
+        // SAFETY: as above. What is written never lets a device reach memory that the plan does not give its subject.
+        unsafe { ptr::write_volatile(address as *mut u32, value) }
     }
 }
 

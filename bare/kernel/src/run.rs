@@ -4,6 +4,7 @@ use palisade_abi::crash::Reason;
 use palisade_abi::plan::{self, Plan, Subject};
 use palisade_kernel_core::clock::Clock;
 use palisade_kernel_core::cpuid;
+use palisade_kernel_core::device::DeviceRegisters;
 use palisade_kernel_core::dispatcher::{Dispatcher, MachineAction, Next, Pages, SubjectId};
 use palisade_kernel_core::exit::{Exit, Trap};
 use palisade_kernel_core::mailbox::Mailboxes;
@@ -92,12 +93,13 @@ impl<V: Virtualisation> Running<V> {
             }
             Exit::Pause => {
                 self.backend.skip_instruction(subject, exit);
-                self.dispatcher.sleep_for_frame(id);
+                let action = self.dispatcher.pause(id, &self.cpu);
+                self.act_if(action);
             }
             Exit::Halt => {
                 self.backend.skip_instruction(subject, exit);
                 if self.dispatcher.pending_interrupt(id).is_none() {
-                    self.dispatcher.sleep(id);
+                    self.dispatcher.sleep(id, &self.cpu);
                 }
             }
             Exit::SetExtendedState(0, value) if self.cpu.extended_state.accepts(subject, value) => {
@@ -162,18 +164,21 @@ impl<V: Virtualisation> Running<V> {
         }
     }
 
-    /// Ends the interrupts that were taken. Any of them may have been the timer's.
+    /// Deals with the interrupts that were taken, and ends them: a device's only when it is masked, so that the same one does not
+    /// come again at once.
     fn acknowledge(&mut self) {
         for (index, mut word) in tables::taken_interrupts().into_iter().enumerate() {
             while word != 0 {
-                let vector = index as u32 * 64 + word.trailing_zeros();
+                let vector = (index as u32 * 64 + word.trailing_zeros()) as u8;
                 word &= word - 1;
-                if vector != u32::from(apic::SPURIOUS_VECTOR) {
-                    self.cpu.apic.end_of_interrupt();
+                match vector {
+                    apic::SPURIOUS_VECTOR => continue,
+                    apic::TIMER_VECTOR => self.armed = None,
+                    _ => self.dispatcher.interrupt(vector, &self.cpu),
                 }
+                self.cpu.apic.end_of_interrupt();
             }
         }
-        self.armed = None;
     }
 
     fn act_if(&mut self, action: Option<MachineAction>) {
@@ -192,6 +197,16 @@ impl<V: Virtualisation> Running<V> {
                 fatal::stop(Reason::SubjectPanic, self.last, position, 0)
             }
         }
+    }
+}
+
+impl DeviceRegisters for Cpu {
+    fn read(&self, address: u64) -> u32 {
+        self.memory.read(address)
+    }
+
+    fn write(&self, address: u64, value: u32) {
+        self.memory.write(address, value);
     }
 }
 

@@ -1,9 +1,12 @@
 //! The decisions of one CPU: who runs next, and what happens when a subject stops running.
 
 use palisade_abi::layout::MAX_SUBJECTS;
-use palisade_abi::plan::{self, NONE, Plan, source_action, source_flags, subject_flags, target_action};
+use palisade_abi::plan::{
+    self, Interrupt, NONE, Plan, source_action, source_flags, subject_flags, target_action, trap,
+};
 
 use crate::clock::Clock;
+use crate::device::{self, DeviceRegisters, Function};
 use crate::mailbox::{Mailbox, Mailboxes};
 use crate::schedule::Schedule;
 
@@ -20,7 +23,7 @@ impl SubjectId {
 
     // The plan's check keeps identifiers below `MAX_SUBJECTS`; the mask keeps the compiler and the processor from
     // having to believe it.
-    const fn from_plan(id: u16) -> Self {
+    pub(crate) const fn from_plan(id: u16) -> Self {
         Self((id as usize & (MAX_SUBJECTS - 1)) as u8)
     }
 }
@@ -55,8 +58,8 @@ pub enum MachineAction {
     Panic,
 }
 
-/// The pages that the kernel shares with subjects, as the decisions need them.
-pub trait Pages {
+/// The pages that the kernel shares with subjects, and the registers of devices, as the decisions need them.
+pub trait Pages: DeviceRegisters {
     /// The timed event of a subject: the TSC value it fires at, as the subject sees time, and the source event's number, if that is one.
     /// `None` if the subject has no timed-event page.
     fn timed_event(&self, subject: SubjectId) -> Option<(u64, Option<u8>)>;
@@ -72,6 +75,7 @@ pub trait Pages {
 #[derive(Debug)]
 pub struct Dispatcher<'p> {
     plan: Plan<'p>,
+    cpu: u16,
     clock: Clock,
     mailboxes: &'p Mailboxes,
     schedule: Schedule<'p>,
@@ -80,7 +84,12 @@ pub struct Dispatcher<'p> {
     active: [u8; MAX_SUBJECTS],
     /// For each partition, the group whose turn it is (counted from the partition's first).
     turn: [u16; MAX_SUBJECTS],
+    /// The device interrupts of this CPU that are masked, one bit per vector.
+    masked: Vectors,
 }
+
+/// A set of vectors, one bit each.
+type Vectors = [u64; 4];
 
 #[derive(Debug, Clone, Copy)]
 struct SubjectState {
@@ -88,8 +97,10 @@ struct SubjectState {
     /// The subject is put into its initial state before it runs.
     reset: bool,
     generation: u64,
-    /// Interrupts to inject, one bit per vector.
-    interrupts: [u64; 4],
+    /// Interrupts to inject.
+    interrupts: Vectors,
+    /// TSC value before which it does not start: its devices are being reset.
+    not_before: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,11 +114,16 @@ enum Activity {
 }
 
 impl<'p> Dispatcher<'p> {
-    /// The decisions of `cpu` for a checked plan. The first major frame begins at TSC value `start`.
+    /// The decisions of `cpu` for a checked plan, whose devices are set up. The first major frame begins at TSC value `start`.
     #[must_use]
     pub fn new(plan: Plan<'p>, cpu: u16, clock: Clock, mailboxes: &'p Mailboxes, start: u64) -> Self {
-        let stopped =
-            SubjectState { activity: Activity::Stopped, reset: false, generation: 0, interrupts: [0; 4] };
+        let stopped = SubjectState {
+            activity: Activity::Stopped,
+            reset: false,
+            generation: 0,
+            interrupts: [0; 4],
+            not_before: 0,
+        };
         let mut subjects = [stopped; MAX_SUBJECTS];
         for (state, subject) in subjects.iter_mut().zip(plan.subjects) {
             if subject.flags & subject_flags::AUTOSTART != 0 {
@@ -118,12 +134,14 @@ impl<'p> Dispatcher<'p> {
         let schedule = Schedule::new(&plan, cpu, clock, start);
         Self {
             plan,
+            cpu,
             clock,
             mailboxes,
             schedule,
             subjects,
             active: [0; MAX_SUBJECTS],
             turn: [0; MAX_SUBJECTS],
+            masked: [u64::MAX; 4],
         }
     }
 
@@ -138,14 +156,21 @@ impl<'p> Dispatcher<'p> {
             Ok(earliest) => earliest,
             Err(action) => return Next::Machine(action),
         };
-        self.for_each_subject(partition, |cpu, id| cpu.take_in_events(id, pages));
+        let mut ready = u64::MAX;
+        self.for_each_subject(partition, |cpu, id| {
+            cpu.take_in_events(id, now, pages);
+            let not_before = cpu.state(id).not_before;
+            if not_before > now {
+                ready = ready.min(not_before);
+            }
+        });
         let (_, end) = self.schedule.bounds();
-        match self.choose(partition) {
+        match self.choose(partition, now) {
             Some(subject) => {
                 let own = self.deadline(subject, pages);
                 Next::Run { subject, until: end.min(own) }
             }
-            None => Next::Idle { until: end.min(timed) },
+            None => Next::Idle { until: end.min(timed).min(ready) },
         }
     }
 
@@ -161,38 +186,59 @@ impl<'p> Dispatcher<'p> {
             self.signal(subject, event, pages);
         }
         match event.action {
-            source_action::SLEEP => self.sleep(subject),
+            source_action::SLEEP => self.sleep(subject, pages),
             source_action::YIELD => self.yield_turn(subject),
             source_action::SYSTEM_RESET => return Some(MachineAction::Reset),
             source_action::SYSTEM_POWER_OFF => return Some(MachineAction::PowerOff),
             source_action::SYSTEM_PANIC => return Some(MachineAction::Panic),
+            source_action::START_DEVICE => self.start_device(subject, event.device, pages),
             _ => {}
         }
         None
     }
 
     /// Puts `subject` to sleep until an event arrives; at once awake if one arrived since it last slept.
-    pub fn sleep(&mut self, subject: SubjectId) {
-        self.fall_asleep(subject, Activity::Asleep);
+    pub fn sleep(&mut self, subject: SubjectId, pages: &impl Pages) {
+        self.fall_asleep(subject, Activity::Asleep, pages);
     }
 
-    /// Puts `subject` to sleep until an event arrives or its partition's next minor frame begins.
-    pub fn sleep_for_frame(&mut self, subject: SubjectId) {
-        self.fall_asleep(subject, Activity::AsleepForFrame);
+    /// `subject` executed `pause`: raises the source event that the plan gives for that, then puts the subject to sleep until an
+    /// event arrives or its partition's next minor frame begins.
+    pub fn pause(&mut self, subject: SubjectId, pages: &impl Pages) -> Option<MachineAction> {
+        let action = self.raise_for(subject, trap::PAUSE, pages);
+        self.fall_asleep(subject, Activity::AsleepForFrame, pages);
+        action
     }
 
-    /// Stops `subject` because of `trap` and raises the source event that the plan maps the trap to.
+    /// Stops `subject` because of `trap`, and its devices with it, and raises the source event that the plan maps the trap to.
     pub fn stop(&mut self, subject: SubjectId, trap: u8, pages: &impl Pages) -> Option<MachineAction> {
         self.state(subject).activity = Activity::Stopped;
-        let event =
-            self.plan.subjects.get(subject.index()).and_then(|s| s.trap_events.get(usize::from(trap)));
-        match event {
-            Some(&number) if number != 0xff => self.raise(subject, u64::from(number), pages),
-            _ => None,
+        self.for_each_device(subject, pages, |device| device.stop());
+        self.raise_for(subject, trap, pages)
+    }
+
+    /// The interrupt `vector` of the host arrived. If a device's, it is masked, wakes its owner and becomes pending there; others
+    /// mean nothing here.
+    ///
+    /// It is unmasked when its owner really goes to sleep. So however fast a device interrupts, it costs its owner's neighbours
+    /// two exits for each of the owner's sleeps at most: one that masks it, and one for a message that was under way.
+    pub fn interrupt(&mut self, vector: u8, pages: &impl Pages) {
+        for (number, interrupt) in (0..).zip(self.plan.interrupts) {
+            if interrupt.host_vector != vector || !self.is_own(interrupt) {
+                continue;
+            }
+            device::set_masked(&self.plan, number, true, pages);
+            insert(&mut self.masked, vector);
+            let owner = SubjectId::from_plan(interrupt.subject);
+            if interrupt.guest_vector != 0 {
+                insert(&mut self.state(owner).interrupts, interrupt.guest_vector);
+            }
+            self.mailbox(owner).wake();
         }
     }
 
-    /// Whether `subject` has to be put into its initial state before it runs; if so, the number of this start (1 at first).
+    /// Whether `subject` has to be put into its initial state before it runs; if so, the number of this start (1 at first). Its
+    /// devices are prepared for the start.
     pub fn take_reset(&mut self, subject: SubjectId, pages: &impl Pages) -> Option<u64> {
         let state = self.state(subject);
         if !state.reset {
@@ -204,6 +250,10 @@ impl<'p> Dispatcher<'p> {
         let generation = state.generation;
         self.mailbox(subject).take_token();
         pages.clear_timed_event(subject);
+        self.for_each_device(subject, pages, |device| device.prepare());
+        for interrupt in self.plan.interrupts.iter().filter(|i| SubjectId::from_plan(i.subject) == subject) {
+            insert(&mut self.masked, interrupt.host_vector);
+        }
         Some(generation)
     }
 
@@ -220,9 +270,7 @@ impl<'p> Dispatcher<'p> {
 
     /// Notes that `subject` has taken interrupt `vector`.
     pub fn interrupt_taken(&mut self, subject: SubjectId, vector: u8) {
-        if let Some(word) = self.state(subject).interrupts.get_mut(usize::from(vector >> 6)) {
-            *word &= !(1 << (vector & 63));
-        }
+        remove(&mut self.state(subject).interrupts, vector);
     }
 
     fn begin_frame(&mut self, partition: u16, pages: &impl Pages) {
@@ -265,7 +313,7 @@ impl<'p> Dispatcher<'p> {
         action.map_or(Ok(earliest), Err)
     }
 
-    fn take_in_events(&mut self, id: SubjectId, pages: &impl Pages) {
+    fn take_in_events(&mut self, id: SubjectId, now: u64, pages: &impl Pages) {
         let mut pending = self.mailbox(id).take_pending();
         while pending != 0 {
             let number = pending.trailing_zeros() as usize & 63;
@@ -274,14 +322,13 @@ impl<'p> Dispatcher<'p> {
             let state = self.state(id);
             match event.map(|e| (e.action, e.vector)) {
                 Some((target_action::INJECT_INTERRUPT, vector)) => {
-                    if let Some(word) = state.interrupts.get_mut(usize::from(vector >> 6)) {
-                        *word |= 1 << (vector & 63);
-                    }
+                    insert(&mut state.interrupts, vector);
                 }
                 Some((target_action::RESET, _)) => {
                     state.reset = true;
                     state.activity = Activity::Runnable;
                     pages.clear_timed_event(id);
+                    self.reset_devices(id, now, pages);
                 }
                 _ => {}
             }
@@ -293,13 +340,13 @@ impl<'p> Dispatcher<'p> {
     }
 
     /// The subject to run in `partition`: of the group whose turn it is, or of the next one that has somebody to run.
-    fn choose(&mut self, partition: u16) -> Option<SubjectId> {
+    fn choose(&mut self, partition: u16, now: u64) -> Option<SubjectId> {
         let record = self.plan.partitions.get(usize::from(partition))?;
         let turn = *self.turn_of(partition);
         for step in 0..record.groups {
             let group = (turn % record.groups + step) % record.groups;
             let subject = self.active_member(record.first_group + group);
-            if subject.is_some_and(|s| self.state(s).activity == Activity::Runnable) {
+            if subject.is_some_and(|s| self.state(s).is_ready(now)) {
                 *self.turn_of(partition) = group;
                 return subject;
             }
@@ -368,12 +415,73 @@ impl<'p> Dispatcher<'p> {
 
     /// A subject that a trap or a timed event sends to sleep may be stopped or asleep already: it stays stopped, and its
     /// wake token wakes it.
-    fn fall_asleep(&mut self, subject: SubjectId, how: Activity) {
+    fn fall_asleep(&mut self, subject: SubjectId, how: Activity, pages: &impl Pages) {
         let woken = self.mailbox(subject).take_token();
         let state = self.state(subject);
-        if state.activity != Activity::Stopped {
-            state.activity = if woken { Activity::Runnable } else { how };
+        if state.activity == Activity::Stopped {
+            return;
         }
+        state.activity = if woken { Activity::Runnable } else { how };
+        if !woken {
+            self.unmask_interrupts(subject, pages);
+        }
+    }
+
+    /// What a device had to say while its interrupt was masked arrives now: nothing is lost.
+    fn unmask_interrupts(&mut self, subject: SubjectId, pages: &impl Pages) {
+        for (number, interrupt) in (0..).zip(self.plan.interrupts) {
+            let owned = SubjectId::from_plan(interrupt.subject) == subject;
+            if owned && remove(&mut self.masked, interrupt.host_vector) {
+                device::set_masked(&self.plan, number, false, pages);
+            }
+        }
+    }
+
+    /// The plan's check has found the device to be the raiser's own. A stopped subject's trap or timed event starts nothing.
+    fn start_device(&mut self, raiser: SubjectId, device: u16, pages: &impl Pages) {
+        if self.state(raiser).activity == Activity::Stopped {
+            return;
+        }
+        if let Some(device) = self.plan.devices.get(usize::from(device)) {
+            Function::new(&self.plan, device, pages).start();
+        }
+    }
+
+    /// Has the devices of `subject` reach its memory no more: its start restores that. A function-level reset takes time that
+    /// belongs to others as well, so nobody waits for it: the subject starts later.
+    fn reset_devices(&mut self, subject: SubjectId, now: u64, pages: &impl Pages) {
+        if self.state(subject).not_before > now {
+            return; // they are being reset already
+        }
+        let mut longest = 0;
+        self.for_each_device(subject, pages, |device| longest = longest.max(device.reset()));
+        if longest > 0 {
+            self.state(subject).not_before = now.saturating_add(self.clock.ticks(longest));
+        }
+    }
+
+    fn raise_for(&mut self, subject: SubjectId, trap: u8, pages: &impl Pages) -> Option<MachineAction> {
+        let record = self.plan.subjects.get(subject.index())?;
+        match record.trap_events.get(usize::from(trap)) {
+            Some(&number) if number != 0xff => self.raise(subject, u64::from(number), pages),
+            _ => None,
+        }
+    }
+
+    fn for_each_device<'a, P: Pages>(
+        &'a self,
+        subject: SubjectId,
+        pages: &'a P,
+        mut action: impl FnMut(Function<'a, P>),
+    ) {
+        for device in self.plan.devices.iter().filter(|d| SubjectId::from_plan(d.subject) == subject) {
+            action(Function::new(&self.plan, device, pages));
+        }
+    }
+
+    /// Whether the interrupt arrives at this CPU.
+    fn is_own(&self, interrupt: &Interrupt) -> bool {
+        self.plan.subjects.get(usize::from(interrupt.subject)).is_some_and(|s| s.cpu == self.cpu)
     }
 
     fn for_each_subject(&mut self, partition: u16, mut action: impl FnMut(&mut Self, SubjectId)) {
@@ -396,4 +504,23 @@ impl<'p> Dispatcher<'p> {
     fn turn_of(&mut self, partition: u16) -> &mut u16 {
         &mut self.turn[usize::from(partition) & (MAX_SUBJECTS - 1)]
     }
+}
+
+impl SubjectState {
+    fn is_ready(&self, now: u64) -> bool {
+        self.activity == Activity::Runnable && self.not_before <= now
+    }
+}
+
+fn insert(vectors: &mut Vectors, vector: u8) {
+    vectors[usize::from(vector >> 6)] |= 1 << (vector & 63);
+}
+
+/// Takes a vector out of the set; tells whether it was in it.
+fn remove(vectors: &mut Vectors, vector: u8) -> bool {
+    let word = &mut vectors[usize::from(vector >> 6)];
+    let bit = 1 << (vector & 63);
+    let had = *word & bit != 0;
+    *word &= !bit;
+    had
 }

@@ -1,5 +1,6 @@
 //! What the kernel decides, as plain code without hardware: who runs next and until when, what an event does, what a
-//! subject may learn from CPUID, whether the machine's memory is what the plan needs.
+//! subject may learn from CPUID, whether the machine's memory and devices are what the plan needs, how a device is given to
+//! its subject and taken back.
 //!
 //! The kernel in `bare/kernel` calls this on every exit; the tests call it on the host. Nothing here allocates or panics:
 //! indices come from a checked [`palisade_abi::plan::Plan`], and array accesses are masked to the array's size, which also keeps a
@@ -10,6 +11,7 @@
 
 pub mod clock;
 pub mod cpuid;
+pub mod device;
 pub mod dispatcher;
 pub mod exit;
 pub mod mailbox;

@@ -9,8 +9,12 @@ use palisade_abi::plan::{
 use zerocopy::FromZeros;
 
 use crate::clock::Clock;
+use crate::device::DeviceRegisters;
+use crate::device::tests::Card;
 use crate::dispatcher::{Dispatcher, MachineAction, Next, Pages, SubjectId};
 use crate::mailbox::{Mailboxes, mailboxes};
+
+mod devices;
 
 /// A TSC of 1 tick per nanosecond and some: 2 ticks a nanosecond, so that nothing is shifted.
 const CLOCK: Clock = Clock::new(2_000_000);
@@ -36,6 +40,7 @@ struct Fixture {
 struct FakePages {
     timed: RefCell<Vec<(u64, Option<u8>)>>,
     frames: RefCell<Vec<(u16, u64, u64)>>,
+    card: Card,
 }
 
 impl Pages for FakePages {
@@ -51,6 +56,15 @@ impl Pages for FakePages {
         self.frames.borrow_mut().push((partition, start, end));
     }
     fn notify(&self, _: u16) {}
+}
+
+impl DeviceRegisters for FakePages {
+    fn read(&self, address: u64) -> u32 {
+        self.card.read(address)
+    }
+    fn write(&self, address: u64, value: u32) {
+        self.card.write(address, value);
+    }
 }
 
 fn leak<T>(records: Vec<T>) -> &'static [T] {
@@ -260,7 +274,7 @@ fn an_event_before_the_sleep_is_not_lost() {
 fn a_subject_that_sleeps_for_a_frame_is_awake_in_the_next_one() {
     let mut system = Fixture::new(&[(5, &[&[0]])]);
     let subject = system.running(0);
-    system.cpu.sleep_for_frame(subject);
+    system.cpu.pause(subject, &system.pages);
     assert_eq!(system.at(4 * MS), None);
     assert_eq!(system.at(5 * MS), Some(0));
 }
@@ -487,7 +501,7 @@ mod random {
                         prop_assert!(now < until && until <= end);
                         system.cpu.take_reset(subject, &system.pages);
                         match event {
-                            POWER_OFF => system.cpu.sleep_for_frame(subject),
+                            POWER_OFF => { system.cpu.pause(subject, &system.pages); }
                             10 => { system.cpu.stop(subject, trap::MEMORY, &system.pages); }
                             11 => system.set_timer(subject.index(), now + pause, TIMER),
                             number => { system.cpu.raise(subject, number, &system.pages); }

@@ -23,7 +23,7 @@ enum Registers {
 }
 
 /// Vector of the timer.
-const TIMER_VECTOR: u32 = 0xf0;
+pub(crate) const TIMER_VECTOR: u8 = 0xf0;
 /// Vector of spurious interrupts.
 pub(crate) const SPURIOUS_VECTOR: u8 = 0xff;
 
@@ -52,7 +52,7 @@ impl LocalApic {
             apic.write(entry, MASKED);
         }
         apic.write(TIMER_DIVIDE, 0b1011); // by 1
-        apic.write(LVT_TIMER, MASKED | TIMER_VECTOR);
+        apic.write(LVT_TIMER, MASKED | u32::from(TIMER_VECTOR));
         apic
     }
 
@@ -69,7 +69,7 @@ impl LocalApic {
     /// The APIC with its speed set: `timer` timer ticks took `tsc` TSC ticks (not 0). Unmasks the timer.
     pub(crate) fn calibrated(self, timer: u64, tsc: u64) -> Self {
         self.write(TIMER_INITIAL, 0);
-        self.write(LVT_TIMER, TIMER_VECTOR);
+        self.write(LVT_TIMER, u32::from(TIMER_VECTOR));
         Self { ratio: (timer << 32).checked_div(tsc).unwrap_or(0), ..self }
     }
 

@@ -1,0 +1,48 @@
+//! The plan's devices at boot: checked, placed and silent before anything of theirs could reach memory.
+
+use palisade_abi::plan::{Device, Plan};
+use palisade_kernel_core::device::{self, DeviceRegisters, Function, Problem};
+
+use crate::console::Part;
+use crate::fatal::refuse;
+
+/// Prepares the plan's devices, and takes memory from those that the plan gives to nobody. Refuses if one is not as the plan
+/// says.
+pub(crate) fn set_up(plan: &Plan<'_>, registers: &impl DeviceRegisters) {
+    device::silence_others(plan, registers);
+    for record in plan.devices {
+        if let Err(problem) = Function::new(plan, record, registers).set_up() {
+            refuse_device(record, problem);
+        }
+    }
+}
+
+fn refuse_device(device: &Device, problem: Problem) -> ! {
+    let (what, detail) = explain(problem);
+    refuse(&[Part::Text("the device at "), Part::Function(device.bdf), Part::Text(what), detail])
+}
+
+const fn explain(problem: Problem) -> (&'static str, Part<'static>) {
+    const NOTHING: Part<'_> = Part::Text("");
+    match problem {
+        Problem::Missing => (" is missing", NOTHING),
+        Problem::Other(id) => {
+            (" is another one than the plan's: device and vendor are ", Part::Hex(id as u64))
+        }
+        Problem::HeaderType(header) => (" is no plain device: it has header type ", Part::Hex(header as u64)),
+        Problem::UnknownBar(index) => {
+            (" has a base address register that the plan does not name: number ", Part::Decimal(index as u64))
+        }
+        Problem::OtherBar(index) => (
+            " has a base address register of another kind or size than in the plan: number ",
+            Part::Decimal(index as u64),
+        ),
+        Problem::Misplaced(index) => (
+            " has a base address register that is not at its place and cannot be moved there: number ",
+            Part::Decimal(index as u64),
+        ),
+        Problem::Msix => (" has no MSI-X table where the plan says", NOTHING),
+        Problem::Interrupt => (" has an interrupt that does not reach its subject's CPU", NOTHING),
+        Problem::NoFunctionReset => (" cannot be reset on its own, as the plan wants it", NOTHING),
+    }
+}

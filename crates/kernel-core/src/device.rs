@@ -1,0 +1,411 @@
+//! PCI devices: what the kernel checks and programs before their subject may use them, and how it takes them back.
+//!
+//! Everything goes through the device's memory-mapped configuration page and its MSI-X table, which no subject can write.
+//! The facts are from the PCI Local Bus Specification 3.0 (chapter 6) and the PCI Express Base Specification (6.6.2 for
+//! function-level resets). The low half of the double word at offset 4 is the command register, the upper half the status
+//! register: status bits are cleared by writing ones, so the upper half is written as zeros and stays as it is.
+
+use palisade_abi::plan::{self, Bar, Device, MsixEntry, Plan, bar_flags, device_stop};
+
+/// Access to the registers of the plan's devices: aligned double words at physical addresses.
+pub trait DeviceRegisters {
+    /// Reads the register at `address`.
+    fn read(&self, address: u64) -> u32;
+    /// Writes the register at `address`; accesses that precede it are not moved after it.
+    fn write(&self, address: u64, value: u32);
+}
+
+/// Why a device cannot be used as the plan says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Problem {
+    /// Nothing answers at its place.
+    Missing,
+    /// Another device is there: its vendor identifier, and its device identifier in the upper half.
+    Other(u32),
+    /// It is a bridge, or something else without the registers of a plain device: its header type.
+    HeaderType(u32),
+    /// A base address register that the plan does not name: its number.
+    UnknownBar(u8),
+    /// A base address register of another kind or size than the plan says: its number.
+    OtherBar(u8),
+    /// A base address register that must not be moved and is elsewhere, or cannot be moved to its place: its number.
+    Misplaced(u8),
+    /// No MSI-X capability, or a table elsewhere or shorter than the plan says.
+    Msix,
+    /// An interrupt of another subject's, or of a CPU that no message reaches (local APIC identifiers above 254).
+    Interrupt,
+    /// It cannot be reset on its own, and the plan has it reset so.
+    NoFunctionReset,
+}
+
+/// Turns bus mastering off for everything on the devices' first bus that the plan gives to nobody and that leads to none of
+/// its devices: what the firmware or a loader left running reaches memory no more.
+///
+/// Without a device in the plan the place of the configuration space is not known, and nothing is done.
+pub fn silence_others(plan: &Plan<'_>, registers: &impl DeviceRegisters) {
+    let first = plan.devices.first();
+    let Some(base) = first.and_then(|d| d.config.checked_sub(u64::from(d.bdf) * CONFIG_SIZE)) else { return };
+    for bdf in 0..FUNCTIONS_OF_A_BUS {
+        let config = base + u64::from(bdf) * CONFIG_SIZE;
+        let absent = registers.read(config + ID) == ABSENT;
+        if absent || plan.devices.iter().any(|d| d.bdf == bdf) || leads_to_a_device(plan, config, registers) {
+            continue;
+        }
+        let command = registers.read(config + COMMAND) & COMMAND_MASK;
+        registers.write(config + COMMAND, command & !BUS_MASTER);
+    }
+}
+
+/// Masks or unmasks the MSI-X entries of the interrupt with this index in the plan.
+///
+/// When this returns, every message that the device sent before it was masked has arrived at the local APIC: the answer to a
+/// read does not overtake them (PCI Express Base Specification, 2.4.1).
+pub fn set_masked(plan: &Plan<'_>, interrupt: u16, masked: bool, registers: &impl DeviceRegisters) {
+    for entry in plan.msix.iter().filter(|e| e.interrupt == interrupt) {
+        registers.write(entry.address + ENTRY_CONTROL, u32::from(masked));
+        registers.read(entry.address + ENTRY_CONTROL);
+    }
+}
+
+/// A device of the plan.
+#[derive(Debug, Clone, Copy)]
+pub struct Function<'a, R> {
+    plan: &'a Plan<'a>,
+    device: &'a Device,
+    registers: &'a R,
+}
+
+impl<'a, R: DeviceRegisters> Function<'a, R> {
+    /// The `device` of a checked `plan`.
+    pub const fn new(plan: &'a Plan<'a>, device: &'a Device, registers: &'a R) -> Self {
+        Self { plan, device, registers }
+    }
+
+    /// Checks at boot that the device is what the plan says, and prepares it. It reaches no memory from the first step on.
+    ///
+    /// # Errors
+    /// The first thing that is not as the plan says.
+    pub fn set_up(&self) -> Result<(), Problem> {
+        self.check_identity()?;
+        self.set_command(INTX_DISABLED);
+        self.check_bars()?;
+        let table = self.check_capabilities()?;
+        self.check_interrupts()?;
+        self.place();
+        for number in 0..table.entries {
+            self.registers.write(table.address + number * ENTRY_SIZE + ENTRY_CONTROL, ENTRY_MASKED);
+        }
+        self.program_interrupts();
+        Ok(())
+    }
+
+    /// Puts the device's base address registers and interrupts into the condition in which its subject starts: placed, and every
+    /// interrupt masked. It reaches no memory.
+    pub fn prepare(&self) {
+        self.place();
+        self.program_interrupts();
+    }
+
+    /// Lets the device reach memory, if it is still there.
+    pub fn start(&self) {
+        if self.check_identity().is_ok() {
+            self.set_command(INTX_DISABLED | MEMORY | BUS_MASTER);
+        }
+    }
+
+    /// Takes memory and interrupts from the device.
+    ///
+    /// When this returns, whatever the device wrote before is in memory, and nothing follows: the answer to the last read does
+    /// not overtake the device's writes. Its own reads may still be answered; that changes no memory.
+    pub fn stop(&self) {
+        for entry in self.entries() {
+            self.registers.write(entry.address + ENTRY_CONTROL, ENTRY_MASKED);
+        }
+        self.set_command(INTX_DISABLED | MEMORY);
+    }
+
+    /// Stops the device and begins the reset of its function, if the plan has one. Gives the microseconds after which
+    /// [`Function::prepare`] may follow; until then nothing may touch the device.
+    pub fn reset(&self) -> u64 {
+        self.stop();
+        if self.device.stop & device_stop::FUNCTION_RESET == 0 {
+            return 0;
+        }
+        // Answers to the function's own reads that come in after the reset are dropped by it: they are no writes to memory.
+        let Some(express) = self.capability(CAPABILITY_EXPRESS) else { return 0 };
+        let control = self.read(express + EXPRESS_CONTROL) & COMMAND_MASK;
+        self.write(express + EXPRESS_CONTROL, control | FUNCTION_RESET);
+        FUNCTION_RESET_US
+    }
+
+    fn check_identity(&self) -> Result<(), Problem> {
+        match self.read(ID) {
+            ABSENT => Err(Problem::Missing),
+            id if id == u32::from(self.device.vendor) | u32::from(self.device.device) << 16 => Ok(()),
+            id => Err(Problem::Other(id)),
+        }
+    }
+
+    /// Whether every base address register of the device is in the plan, and what the plan says. Addresses are off meanwhile:
+    /// the sizes are probed by writing ones.
+    fn check_bars(&self) -> Result<(), Problem> {
+        let header = self.read(HEADER) >> 16 & 0x7f;
+        if header != 0 {
+            return Err(Problem::HeaderType(header));
+        }
+        self.write(EXPANSION_ROM, 0);
+        let mut upper_half = None;
+        for index in 0..BARS {
+            let bar = self.bars().iter().find(|bar| bar.index == index);
+            match bar {
+                Some(bar) => {
+                    self.check_bar(bar)?;
+                    upper_half = (bar.flags & bar_flags::WIDE != 0).then_some(index + 1);
+                }
+                None if upper_half == Some(index) => {}
+                None => self.check_unused_bar(index)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn check_bar(&self, bar: &Bar) -> Result<(), Problem> {
+        let (low, high) = self.read_bar(bar);
+        let found = u64::from(low & !BAR_KIND) | u64::from(high) << 32;
+        if bar.flags & bar_flags::MOVABLE == 0 && found != bar.address {
+            return Err(Problem::Misplaced(bar.index));
+        }
+        self.write_bar(bar, u64::MAX);
+        let (low, high) = self.read_bar(bar);
+        let wide = bar.flags & bar_flags::WIDE != 0;
+        let high = if wide { high } else { u32::MAX };
+        let size = !(u64::from(low & !BAR_KIND) | u64::from(high) << 32);
+        let kind = if wide { BAR_WIDE } else { 0 }
+            | if bar.flags & bar_flags::PREFETCHABLE != 0 { BAR_PREFETCHABLE } else { 0 };
+        if low & BAR_KIND != kind || size.wrapping_add(1) != bar.size {
+            return Err(Problem::OtherBar(bar.index));
+        }
+        self.write_bar(bar, bar.address);
+        let (low, high) = self.read_bar(bar);
+        let found = u64::from(low & !BAR_KIND) | u64::from(high) << 32;
+        if found == bar.address { Ok(()) } else { Err(Problem::Misplaced(bar.index)) }
+    }
+
+    /// A register that the plan does not name must not decode memory when the others do. I/O ports are never decoded.
+    fn check_unused_bar(&self, index: u8) -> Result<(), Problem> {
+        let register = bar_register(index);
+        self.write(register, u32::MAX);
+        let kind = self.read(register);
+        self.write(register, 0);
+        if kind == 0 || kind & BAR_PORTS != 0 { Ok(()) } else { Err(Problem::UnknownBar(index)) }
+    }
+
+    /// Whether the device has what the plan uses. Gives its MSI-X table.
+    fn check_capabilities(&self) -> Result<Table, Problem> {
+        if self.device.stop & device_stop::FUNCTION_RESET != 0 {
+            let express = self.capability(CAPABILITY_EXPRESS).ok_or(Problem::NoFunctionReset)?;
+            if self.read(express + EXPRESS_CAPABILITIES) & CAN_RESET == 0 {
+                return Err(Problem::NoFunctionReset);
+            }
+        }
+        if let Some(msi) = self.capability(CAPABILITY_MSI) {
+            self.write(msi, self.read(msi) & !MSI_ENABLED);
+        }
+        let Some(msix) = self.capability(CAPABILITY_MSIX) else {
+            let unused = self.entries().is_empty();
+            return if unused { Ok(Table { address: 0, entries: 0 }) } else { Err(Problem::Msix) };
+        };
+        self.write(msix, self.read(msix) & !MSIX_ENABLED);
+        let entries = u64::from(self.read(msix) >> 16 & 0x7ff) + 1;
+        let place = self.read(msix + MSIX_TABLE);
+        let offset = u64::from(place & !7);
+        let bar = self.bars().iter().find(|bar| u32::from(bar.index) == place & 7).ok_or(Problem::Msix)?;
+        let table = Table { address: bar.address + offset, entries };
+        let inside = offset + entries * ENTRY_SIZE <= bar.size;
+        let agrees = self.entries().iter().all(|entry| table.contains(entry.address));
+        if inside && agrees { Ok(table) } else { Err(Problem::Msix) }
+    }
+
+    fn check_interrupts(&self) -> Result<(), Problem> {
+        let reachable = |entry: &MsixEntry| {
+            self.message(entry).is_some_and(|(subject, apic_id, _)| {
+                subject == self.device.subject && apic_id <= LAST_APIC_ID
+            })
+        };
+        if self.entries().iter().all(reachable) { Ok(()) } else { Err(Problem::Interrupt) }
+    }
+
+    fn place(&self) {
+        self.set_command(INTX_DISABLED);
+        for bar in self.bars() {
+            self.write_bar(bar, bar.address);
+        }
+        self.set_command(INTX_DISABLED | MEMORY);
+    }
+
+    fn program_interrupts(&self) {
+        for entry in self.entries() {
+            let Some((_, apic_id, vector)) = self.message(entry) else { continue };
+            let registers = self.registers;
+            registers.write(entry.address + ENTRY_CONTROL, ENTRY_MASKED);
+            registers.write(entry.address, MESSAGE_ADDRESS | apic_id << 12);
+            registers.write(entry.address + 4, 0);
+            registers.write(entry.address + 8, u32::from(vector));
+        }
+        if let Some(msix) = self.capability(CAPABILITY_MSIX).filter(|_| !self.entries().is_empty()) {
+            self.write(msix, self.read(msix) & !MSIX_MASKED | MSIX_ENABLED);
+        }
+    }
+
+    /// Of an MSI-X entry: whose interrupt it is, the local APIC that its message goes to, and the vector.
+    fn message(&self, entry: &MsixEntry) -> Option<(u16, u32, u8)> {
+        let interrupt = self.plan.interrupts.get(usize::from(entry.interrupt))?;
+        let subject = self.plan.subjects.get(usize::from(interrupt.subject))?;
+        let cpu = self.plan.cpus.get(usize::from(subject.cpu))?;
+        Some((interrupt.subject, cpu.apic_id, interrupt.host_vector))
+    }
+
+    /// The place of a capability in the configuration page. The list is walked no further than it can be long.
+    fn capability(&self, wanted: u32) -> Option<u64> {
+        if self.read(COMMAND) & HAS_CAPABILITIES == 0 {
+            return None;
+        }
+        let mut at = u64::from(self.read(CAPABILITIES) & 0xfc);
+        for _ in 0..MOST_CAPABILITIES {
+            if at < FIRST_CAPABILITY {
+                return None;
+            }
+            let head = self.read(at);
+            if head & 0xff == wanted {
+                return Some(at);
+            }
+            at = u64::from(head >> 8 & 0xfc);
+        }
+        None
+    }
+
+    fn read_bar(&self, bar: &Bar) -> (u32, u32) {
+        let register = bar_register(bar.index);
+        let high = if bar.flags & bar_flags::WIDE != 0 { self.read(register + 4) } else { 0 };
+        (self.read(register), high)
+    }
+
+    fn write_bar(&self, bar: &Bar, address: u64) {
+        let register = bar_register(bar.index);
+        self.write(register, address as u32);
+        if bar.flags & bar_flags::WIDE != 0 {
+            self.write(register + 4, (address >> 32) as u32);
+        }
+    }
+
+    /// Writes the command register, and waits until that has happened.
+    fn set_command(&self, command: u32) {
+        self.write(COMMAND, command);
+        self.read(COMMAND);
+    }
+
+    fn bars(&self) -> &'a [Bar] {
+        plan::slice(self.plan.bars, self.device.first_bar, self.device.bars)
+    }
+
+    fn entries(&self) -> &'a [MsixEntry] {
+        plan::slice(self.plan.msix, self.device.first_msix, self.device.msix)
+    }
+
+    fn read(&self, offset: u64) -> u32 {
+        self.registers.read(self.device.config + offset)
+    }
+
+    fn write(&self, offset: u64, value: u32) {
+        self.registers.write(self.device.config + offset, value);
+    }
+}
+
+/// An MSI-X table.
+struct Table {
+    address: u64,
+    entries: u64,
+}
+
+impl Table {
+    fn contains(&self, entry: u64) -> bool {
+        let offset = entry.checked_sub(self.address);
+        offset.is_some_and(|o| o % ENTRY_SIZE == 0 && o / ENTRY_SIZE < self.entries)
+    }
+}
+
+/// Whether the function with this configuration page is a bridge to a bus on which a device of the plan is, or is on the way to one.
+fn leads_to_a_device(plan: &Plan<'_>, config: u64, registers: &impl DeviceRegisters) -> bool {
+    if registers.read(config + HEADER) >> 16 & 0x7f != HEADER_BRIDGE {
+        return false;
+    }
+    let buses = registers.read(config + BRIDGE_BUSES);
+    let behind = (buses >> 8) as u8..=(buses >> 16) as u8;
+    plan.devices.iter().any(|device| behind.contains(&((device.bdf >> 8) as u8)))
+}
+
+const fn bar_register(index: u8) -> u64 {
+    0x10 + index as u64 * 4
+}
+
+/// Bytes of a function's configuration space.
+const CONFIG_SIZE: u64 = 4096;
+const FUNCTIONS_OF_A_BUS: u16 = 256;
+/// What is read where nothing answers.
+const ABSENT: u32 = u32::MAX;
+
+// Configuration space, by offset.
+const ID: u64 = 0x00;
+const COMMAND: u64 = 0x04;
+const HEADER: u64 = 0x0c;
+const BRIDGE_BUSES: u64 = 0x18;
+const EXPANSION_ROM: u64 = 0x30;
+const CAPABILITIES: u64 = 0x34;
+const FIRST_CAPABILITY: u64 = 0x40;
+/// A capability has at least four bytes, from 0x40 to 0xff.
+const MOST_CAPABILITIES: usize = 48;
+const HEADER_BRIDGE: u32 = 1;
+const BARS: u8 = 6;
+
+/// The command register, without the status register in the upper half.
+const COMMAND_MASK: u32 = 0xffff;
+const MEMORY: u32 = 1 << 1;
+const BUS_MASTER: u32 = 1 << 2;
+const INTX_DISABLED: u32 = 1 << 10;
+/// In the status register.
+const HAS_CAPABILITIES: u32 = 1 << 20;
+
+const BAR_PORTS: u32 = 1 << 0;
+const BAR_WIDE: u32 = 2 << 1;
+const BAR_PREFETCHABLE: u32 = 1 << 3;
+/// The bits of a base address register for memory that are no address.
+const BAR_KIND: u32 = 0xf;
+
+const CAPABILITY_MSI: u32 = 0x05;
+const CAPABILITY_EXPRESS: u32 = 0x10;
+const CAPABILITY_MSIX: u32 = 0x11;
+const MSI_ENABLED: u32 = 1 << 16;
+const MSIX_ENABLED: u32 = 1 << 31;
+/// Masks every entry.
+const MSIX_MASKED: u32 = 1 << 30;
+/// From the capability: where the table is, with the number of its base address register in the lowest three bits.
+const MSIX_TABLE: u64 = 4;
+
+/// Bytes of an MSI-X entry: message address (two words), message data, control.
+const ENTRY_SIZE: u64 = 16;
+const ENTRY_CONTROL: u64 = 12;
+const ENTRY_MASKED: u32 = 1;
+/// Message address of a fixed interrupt for one CPU: its identifier follows at bit 12 (Intel SDM volume 3, 11.11.1).
+const MESSAGE_ADDRESS: u32 = 0xfee0_0000;
+/// 255 would be every CPU.
+const LAST_APIC_ID: u32 = 254;
+
+const EXPRESS_CAPABILITIES: u64 = 4;
+const CAN_RESET: u32 = 1 << 28;
+const EXPRESS_CONTROL: u64 = 8;
+const FUNCTION_RESET: u32 = 1 << 15;
+/// A function is ready again 100 ms after the beginning of its reset.
+const FUNCTION_RESET_US: u64 = 100_000;
+
+#[cfg(test)]
+pub(crate) mod tests;
