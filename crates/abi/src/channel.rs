@@ -219,6 +219,12 @@ impl<M: Memory, E: Element> Reader<M, E> {
         epoch != INACTIVE && (epoch != self.epoch || unread())
     }
 
+    /// The epoch that the elements read last belong to; 0 before the first.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     /// What the writer announces; `None` if the channel is inactive. The writer may have started it anew meanwhile.
     #[must_use]
     pub fn announcement(&self) -> Option<u64> {

@@ -157,6 +157,19 @@ impl<M: Memory> FrameReader<M> {
         None
     }
 
+    /// Gives up what was written so far, and does not count it as lost: for a reader that starts anew.
+    pub fn skip(&mut self) {
+        // The first look at a channel reads nothing but the header.
+        let _ = self.reader.read_with(|_| None);
+        self.reader.drain();
+    }
+
+    /// The writer's epoch that the frames read last belong to; 0 before the first.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.reader.epoch()
+    }
+
     /// Whether there is something to read.
     #[must_use]
     pub fn is_ready(&self) -> bool {
