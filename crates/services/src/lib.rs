@@ -13,5 +13,6 @@ pub mod report_line;
 pub mod rtc;
 pub mod station;
 pub mod supervisor;
+pub mod switch;
 pub mod text;
 pub mod uart;

@@ -1,0 +1,276 @@
+//! Moves the frames.
+//!
+//! It works in rounds, and takes in each no more than a burst from each place; so a flood costs the others their turn
+//! never, and its sender what it cannot deliver. If the wire takes no more, ports are not read: what they go on to send
+//! overruns their own channel and no one else's.
+
+use core::num::NonZeroU64;
+
+use palisade_abi::frame_channel::{self, Announcement, FrameReader, FrameWriter, Overruns};
+use palisade_abi::network_element::MAX_FRAME;
+use palisade_abi::nic_config::MAX_PORTS;
+use palisade_abi::volatile::Memory;
+
+use super::address::Address;
+use super::losses::{Loss, Losses};
+use super::table::{Destinations, Table};
+
+/// The world outside: a network card, or what stands for one.
+pub trait Wire {
+    /// Copies the next frame that arrived into `buffer` and returns its length, or why it is lost; `None` if there is none.
+    fn receive(&mut self, buffer: &mut [u8; MAX_FRAME]) -> Option<Result<usize, Loss>>;
+
+    /// Whether [`Wire::receive`] would return something.
+    fn has_received(&self) -> bool;
+
+    /// How many frames [`Wire::send`] takes now.
+    fn room(&mut self) -> usize;
+
+    /// Sends a frame, if there is room for it. It may be kept until [`Wire::flush`].
+    fn send(&mut self, frame: &[u8]);
+
+    /// Sees to it that all frames sent so far leave, and that there is room for those that arrive.
+    fn flush(&mut self);
+}
+
+/// A port's channels.
+#[derive(Debug)]
+pub struct Port<M> {
+    input: FrameWriter<M>,
+    output: FrameReader<M>,
+    overruns: Overruns,
+    /// The epoch of `output` that the table knows of.
+    epoch: u64,
+    /// The losses in `output` that were counted.
+    counted: frame_channel::Losses,
+}
+
+impl<M: Memory> Port<M> {
+    /// A port with the channel `input` to its unikernel and the channel `output` from it. `overruns` says what the
+    /// unikernel does after an overrun of `input`, which begins with `epoch` (see [`FrameWriter::start`]) and announces
+    /// `address`. `None` if `input` has no room for a frame.
+    pub fn open(
+        input: M,
+        output: M,
+        epoch: NonZeroU64,
+        address: Option<Address>,
+        overruns: Overruns,
+    ) -> Option<Self> {
+        let announcement = Announcement { address: address.map(|address| address.0), recovers: true };
+        let input = FrameWriter::start(input, epoch, announcement)?;
+        let output = FrameReader::new(output);
+        Some(Self { input, output, overruns, epoch: 0, counted: frame_channel::Losses::default() })
+    }
+
+    /// Gives up what the unikernel wrote before: a switch that is restarted would send all of it once more.
+    pub fn skip(&mut self) {
+        self.output.skip();
+        self.epoch = self.output.epoch();
+    }
+
+    /// Whether the unikernel has begun a new epoch. Then frames that it has not read were meant for the one before it.
+    fn has_restarted(&mut self) -> bool {
+        let (before, now) = (self.epoch, self.output.epoch());
+        self.epoch = now;
+        if before != 0 && now != 0 && now != before {
+            self.input.begin_epoch();
+        }
+        now != before
+    }
+
+    /// Counts what was lost in the channel since the last time, and returns whether there was anything.
+    fn count_losses(&mut self, losses: &mut Losses) -> bool {
+        let (before, now) = (self.counted, self.output.losses());
+        self.counted = now;
+        losses.count(Loss::Overrun, now.overrun.saturating_sub(before.overrun));
+        losses.count(Loss::Length, now.unfit.saturating_sub(before.unfit));
+        now != before
+    }
+}
+
+/// The switch with everything it moves frames between.
+#[derive(Debug)]
+pub struct Exchange<M, W> {
+    wire: W,
+    ports: [Option<Port<M>>; MAX_PORTS],
+    table: Table,
+    traffic: Traffic,
+    port_losses: [Losses; MAX_PORTS],
+    wire_losses: Losses,
+    /// Ports up to the last open one.
+    count: usize,
+    /// The port that is read first in the next round.
+    first: usize,
+    frame: [u8; MAX_FRAME],
+}
+
+/// What a round did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[must_use]
+pub struct Round {
+    /// Whether it took a frame, or found one lost.
+    pub busy: bool,
+    /// The ports that got frames, a bit each.
+    pub delivered: u32,
+}
+
+/// Frames that were moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// Taken from the wire.
+    pub from_wire: u64,
+    /// Given to the wire.
+    pub to_wire: u64,
+    /// Taken from ports.
+    pub from_ports: u64,
+    /// Given to ports; one for several counts several times.
+    pub to_ports: u64,
+}
+
+impl<M: Memory, W: Wire> Exchange<M, W> {
+    /// A switch with this wire, these addresses, and no open port.
+    pub fn new(wire: W, table: Table) -> Self {
+        Self {
+            wire,
+            ports: [const { None }; MAX_PORTS],
+            table,
+            traffic: Traffic::default(),
+            port_losses: [Losses::new(); MAX_PORTS],
+            wire_losses: Losses::new(),
+            count: 0,
+            first: 0,
+            frame: [0; MAX_FRAME],
+        }
+    }
+
+    /// Opens a port of the table. One beyond [`MAX_PORTS`] is not opened.
+    pub fn open(&mut self, number: usize, port: Port<M>) {
+        if let Some(slot) = self.ports.get_mut(number) {
+            *slot = Some(port);
+            self.count = self.count.max(number + 1);
+        }
+    }
+
+    /// Takes what there is, up to a burst from each place, and delivers it.
+    pub fn round(&mut self) -> Round {
+        let mut round = Round::default();
+        // Ports before the wire: a unikernel that was restarted starts over with what arrives for it, not behind it.
+        let quota = self.wire.room().div_ceil(self.count.max(1)).min(PORT_BURST);
+        for number in (self.first..self.count).chain(0..self.first) {
+            for _ in 0..quota {
+                if self.take_from_port(number, &mut round).is_none() {
+                    break;
+                }
+            }
+        }
+        self.first = if self.first + 1 < self.count { self.first + 1 } else { 0 };
+        for _ in 0..WIRE_BURST {
+            if self.take_from_wire(&mut round).is_none() {
+                break;
+            }
+        }
+        self.wire.flush();
+        round
+    }
+
+    /// Whether a round would find something to do.
+    pub fn is_ready(&mut self) -> bool {
+        self.wire.has_received() || self.has_unread() && self.wire.room() > 0
+    }
+
+    /// Whether a port has written what was not read yet.
+    #[must_use]
+    pub fn has_unread(&self) -> bool {
+        self.ports.iter().flatten().any(|port| port.output.is_ready())
+    }
+
+    /// The wire.
+    pub fn wire(&mut self) -> &mut W {
+        &mut self.wire
+    }
+
+    /// Frames moved so far.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+
+    /// Losses of frames that came from the wire.
+    pub fn wire_losses(&mut self) -> &mut Losses {
+        &mut self.wire_losses
+    }
+
+    /// Losses of frames that ports sent.
+    pub fn port_losses(&mut self) -> &mut [Losses] {
+        &mut self.port_losses
+    }
+
+    /// Takes a frame from the wire; `None` if there is none.
+    fn take_from_wire(&mut self, round: &mut Round) -> Option<()> {
+        let received = self.wire.receive(&mut self.frame)?;
+        round.busy = true;
+        let judged = received.and_then(|length| {
+            self.traffic.from_wire += 1;
+            let frame = self.frame.get(..length).ok_or(Loss::Length)?;
+            Ok((length, self.table.from_wire(frame)?))
+        });
+        match judged {
+            Ok((length, destinations)) => self.deliver(length, destinations, round),
+            Err(loss) => self.wire_losses.count(loss, 1),
+        }
+        Some(())
+    }
+
+    /// Takes a frame from a port; `None` if there is none, or no room for it.
+    fn take_from_port(&mut self, number: usize, round: &mut Round) -> Option<()> {
+        if self.wire.room() == 0 {
+            return None;
+        }
+        let port = self.ports.get_mut(number)?.as_mut()?;
+        let losses = self.port_losses.get_mut(number)?;
+        let length = port.output.read(&mut self.frame);
+        if port.count_losses(losses) {
+            round.busy = true;
+        }
+        if port.has_restarted() {
+            self.table.restarted(number);
+        }
+        let length = length?;
+        round.busy = true;
+        self.traffic.from_ports += 1;
+        let frame = self.frame.get(..length);
+        match frame.ok_or(Loss::Length).and_then(|frame| self.table.from_port(number, frame)) {
+            Ok(destinations) => self.deliver(length, destinations, round),
+            Err(loss) => losses.count(loss, 1),
+        }
+        Some(())
+    }
+
+    /// Delivers the frame in the buffer.
+    fn deliver(&mut self, length: usize, destinations: Destinations, round: &mut Round) {
+        let Some(frame) = self.frame.get(..length) else { return };
+        if destinations.wire {
+            self.wire.send(frame);
+            self.traffic.to_wire += 1;
+        }
+        let mut rest = destinations.ports;
+        while rest != 0 {
+            let number = rest.trailing_zeros();
+            rest &= rest - 1;
+            if let Some(Some(port)) = self.ports.get_mut(number as usize)
+                && port.input.write(frame, port.overruns).is_ok()
+            {
+                round.delivered |= 1 << number;
+                self.traffic.to_ports += 1;
+            }
+        }
+    }
+}
+
+/// Most frames taken from the wire in a round.
+const WIRE_BURST: usize = 64;
+/// Most frames taken from a port in a round.
+const PORT_BURST: usize = 16;
+
+#[cfg(test)]
+mod tests;
