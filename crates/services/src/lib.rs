@@ -16,3 +16,4 @@ pub mod supervisor;
 pub mod switch;
 pub mod text;
 pub mod uart;
+pub mod virtio;
