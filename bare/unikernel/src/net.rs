@@ -1,6 +1,6 @@
 //! The network: TCP, UDP and names over one Ethernet device.
 //!
-//! The program's loop gives the stack its turns ([`Network::turn`]); tasks only exchange bytes with its buffers. What
+//! The program's loop gives the stack its turns (`Network::turn`); tasks only exchange bytes with its buffers. What
 //! tasks write in one turn of the loop leaves together in the next, and one signal tells the other end about all of it.
 
 mod addresses;
