@@ -24,6 +24,8 @@
 //! CPU and no preemption: tasks run one after the other, from `await` to `await`, and nothing needs a lock. When no task
 //! can run and no frame is there, the subject sleeps until a frame, an event or the next timer.
 //!
+//! With the feature `tls` there is TLS for servers, `TlsAcceptor`.
+//!
 //! `unsafe` code is in `platform`.
 
 #![no_std]
@@ -41,6 +43,8 @@ mod program;
 pub mod random;
 mod system;
 pub mod time;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 pub use embedded_io_async as io;
 pub use error::Error;
@@ -49,6 +53,8 @@ pub use net::{Network, TcpListener, TcpStream, UdpSocket};
 pub use palisade_unikernel_core::arguments::{Argument, Cidr, Description, Value};
 pub use solo5::println;
 pub use system::System;
+#[cfg(feature = "tls")]
+pub use tls::{TlsAcceptor, TlsStream};
 
 #[doc(hidden)]
 pub use program::run;

@@ -21,8 +21,10 @@ pub fn fill(bytes: &mut [u8]) -> Result<(), Error> {
     .map_err(|_| Error::NoEntropy)
 }
 
-/// Seeds the generator. `false` means that there is no randomness.
-pub(crate) fn start() -> bool {
+/// Seeds the generator. Without randomness the unikernel goes on: what needs secrets refuses to.
+pub(crate) fn start() {
+    #[cfg(feature = "tls")]
+    getrandom::set_source(|bytes| fill(bytes).is_ok());
     let generator = Generator::new(HardwareRandom::find());
     match generator {
         Ok(_) => log::debug!("random numbers come from the processor"),
@@ -33,9 +35,7 @@ pub(crate) fn start() -> bool {
             log::warn!("no randomness: the processor's generator fails the health tests")
         }
     }
-    let works = generator.is_ok();
     critical_section::with(|section| *GENERATOR.borrow_ref_mut(section) = generator);
-    works
 }
 
 static GENERATOR: Mutex<RefCell<Result<Generator<HardwareRandom>, NoEntropy>>> =
