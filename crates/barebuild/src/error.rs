@@ -21,6 +21,8 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The C compiler could not be started.
+    Compiler(io::Error),
     /// Cargo could not be started.
     Start(io::Error),
     /// Cargo failed.
@@ -57,6 +59,11 @@ impl fmt::Display for Error {
         match self {
             Self::Read { path, cause } => write!(f, "cannot read {}: {cause}", path.display()),
             Self::Configuration { path, reason } => write!(f, "{}: {reason}", path.display()),
+            Self::Compiler(cause) => write!(
+                f,
+                "cannot start the C compiler `cc`, which links the freestanding programs and compiles their \
+                 cryptography: {cause}; on Debian, install gcc and libc6-dev"
+            ),
             Self::Start(cause) => write!(f, "cannot start cargo: {cause}"),
             Self::Cargo { output } => write!(f, "the freestanding programs do not build:\n{output}"),
             Self::Program { path, defect } => write!(f, "{}: {defect}", path.display()),
@@ -79,7 +86,7 @@ impl fmt::Display for Defect {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Read { cause, .. } | Self::Start(cause) => Some(cause),
+            Self::Read { cause, .. } | Self::Compiler(cause) | Self::Start(cause) => Some(cause),
             Self::Configuration { .. } | Self::Cargo { .. } | Self::Program { .. } => None,
         }
     }

@@ -1,7 +1,7 @@
 //! Builds the freestanding programs of `bare/`: from the command's build script, which embeds them, and from tests.
 //!
-//! Two promises. The bytes depend on the sources and the pinned toolchain only: not on where the clone lies, not on the
-//! environment, not on the user's own cargo configuration. And what comes back is complete: a program that needs a
+//! Two promises. The bytes depend on the sources and the pinned toolchain only, and those of programs that speak TLS on the
+//! version of the C compiler: not on where the clone lies, not on the environment, not on the user's own cargo configuration. And what comes back is complete: a program that needs a
 //! dynamic linker, a relocation or a symbol nobody defines is an error here, not a crash in a machine without a console.
 
 #![forbid(unsafe_code)]
@@ -55,7 +55,7 @@ pub fn rerun_if_changed(workspace: &Path) -> Result<(), Error> {
 const PANIC_FREE: [&str; 5] = ["kernel", "init", "time", "log", "supervisor"];
 
 /// Members of the host workspace that freestanding programs link.
-const SHARED: [&str; 4] = ["abi", "kernel-core", "services", "unikernel-core"];
+const SHARED: [&str; 5] = ["abi", "kernel-core", "services", "unikernel-core", "unikernel-tls"];
 
 fn finish(directory: &Path, name: &str) -> Result<Program, Error> {
     let path = directory.join(name);
