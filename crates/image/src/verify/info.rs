@@ -151,7 +151,8 @@ fn check_names(subject: &Subject<'_>, info: &Info, findings: &mut Findings) {
             format!("{}: there are two resources {:?} of one kind", subject.name, resource.name)
         });
         findings.require(!matches!(resource.data, Data::Device), &SUBJECT_INFO_TRUE, || {
-            format!("{}: the resource {:?} is a device, but there are none", subject.name, resource.name)
+            let (subject, name) = (subject.name, &resource.name);
+            format!("{subject}: the resource {name:?} is a device, which subject infos do not describe yet")
         });
     }
 }
@@ -177,9 +178,14 @@ fn check_numbers(system: &System<'_>, subject: &Subject<'_>, info: &Info, findin
             Data::Event(number) => sources
                 .and_then(|s| s.get(usize::from(number)))
                 .is_some_and(|s| s.action != source_action::UNDEFINED),
-            Data::Vector(vector) => targets.is_some_and(|targets| {
-                targets.iter().any(|t| t.action == target_action::INJECT_INTERRUPT && t.vector == vector)
-            }),
+            Data::Vector(vector) => {
+                let by_event = targets.is_some_and(|targets| {
+                    targets.iter().any(|t| t.action == target_action::INJECT_INTERRUPT && t.vector == vector)
+                });
+                let mut interrupts = system.plan.interrupts.iter();
+                by_event
+                    || interrupts.any(|i| usize::from(i.subject) == subject.id && i.guest_vector == vector)
+            }
             Data::Memory(_) | Data::Device => true,
         };
         findings.require(known, &EVENTS_CLOSED, || {

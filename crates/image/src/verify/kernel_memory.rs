@@ -11,6 +11,7 @@ use super::ranges::Ranges;
 use super::rules::{
     Findings, KERNEL_MEMORY_CLEARED, KERNEL_MEMORY_DISTINCT, MEMORY_LISTED, MEMORY_RESTORED, TABLES_IN_IMAGE,
 };
+use super::space::Piece;
 use super::start::init_table;
 
 /// What a range of kernel memory is for.
@@ -227,7 +228,8 @@ fn check_restored(system: &System<'_>, findings: &mut Findings) {
         let copies = table.iter().flat_map(|t| &t.copies);
         let restored: Ranges =
             copies.map(|c| (c.destination, c.destination.saturating_add(c.size))).collect();
-        for piece in subject.reach.pieces().iter().filter(|p| p.access.write) {
+        let memory = |p: &&Piece| p.access.write && !system.is_register(p.phys);
+        for piece in subject.reach.pieces().iter().filter(memory) {
             let mut address = piece.address;
             while address < piece.end() {
                 let channel = subject.declared(address).filter(|m| m.kind == Memory::CHANNEL);

@@ -6,7 +6,7 @@ use palisade_abi::plan::slice;
 use super::System;
 use super::kernel_memory::{Holding, Purpose};
 use super::ranges::Ranges;
-use super::rules::{Findings, KERNEL_SEGMENTS, KERNEL_TABLES, LOCAL_APIC_UNCACHED, WX};
+use super::rules::{Findings, KERNEL_SEGMENTS, KERNEL_TABLES, REGISTERS_UNCACHED, WX};
 use super::space::{Access, Space};
 
 /// Checks every CPU's kernel tables.
@@ -42,7 +42,7 @@ fn grants(system: &System<'_>, holdings: &[Holding], cpu: usize) -> Vec<Grant> {
     for holding in holdings {
         let own = match holding.purpose {
             Purpose::Plan => Some((Access::READ, true)),
-            Purpose::LocalApic => Some((Access { uncached: true, ..Access::READ_WRITE }, true)),
+            Purpose::LocalApic => Some((REGISTERS, true)),
             Purpose::Report | Purpose::CrashRecord => Some((Access::READ_WRITE, true)),
             Purpose::Stack { cpu: owner } | Purpose::CpuData { cpu: owner } => {
                 (owner == cpu).then_some((Access::READ_WRITE, true))
@@ -68,6 +68,7 @@ fn grants(system: &System<'_>, holdings: &[Holding], cpu: usize) -> Vec<Grant> {
         }
     }
     add_subjects(system, cpu, &mut grants);
+    add_devices(system, cpu, &mut grants);
     grants
 }
 
@@ -88,18 +89,32 @@ fn add_subjects(system: &System<'_>, cpu: usize, grants: &mut Vec<Grant>) {
     }
 }
 
+/// The boot CPU sets all devices up. Later only the CPU of a driver starts and stops its device and masks its interrupts.
+fn add_devices(system: &System<'_>, cpu: usize, grants: &mut Vec<Grant>) {
+    for device in &system.devices {
+        let driver = system.plan.subjects.get(usize::from(device.record.subject));
+        if cpu != 0 && driver.is_none_or(|subject| usize::from(subject.cpu) != cpu) {
+            continue;
+        }
+        for start in device.kernel_pages() {
+            let name = format!("control of {}", device.name);
+            grants.push(Grant { start, size: PAGE, access: REGISTERS, required: true, name });
+        }
+    }
+}
+
 fn check_grants(space: &Space, grants: &[Grant], owner: &str, findings: &mut Findings) {
     for grant in grants {
-        let apic = grant.access.uncached;
+        let registers = grant.access.uncached;
         let rights = |a: Access| (a.write, a.execute) == (grant.access.write, grant.access.execute);
         let mapped = space.all(grant.start, grant.size, rights);
         let absent = !grant.required && space.none(grant.start, grant.size);
         findings.require(mapped || absent, &KERNEL_TABLES, || {
             format!("{owner}: {} at {:#x} is not {}", grant.name, grant.start, grant.access.name())
         });
-        let caching = space.all(grant.start, grant.size, |a| a.uncached == apic);
-        findings.require(caching || !mapped, &LOCAL_APIC_UNCACHED, || {
-            let how = if apic { "cached" } else { "uncached" };
+        let caching = space.all(grant.start, grant.size, |a| a.uncached == registers);
+        findings.require(caching || !mapped, &REGISTERS_UNCACHED, || {
+            let how = if registers { "cached" } else { "uncached" };
             format!("{owner}: {} at {:#x} is mapped {how}", grant.name, grant.start)
         });
     }
@@ -148,3 +163,6 @@ fn check_segments(system: &System<'_>, space: &Space, owner: &str, findings: &mu
         next = segment.address.saturating_add(size);
     }
 }
+
+/// How the kernel maps what is no memory.
+const REGISTERS: Access = Access { uncached: true, ..Access::READ_WRITE };

@@ -8,6 +8,7 @@
 
 mod bitmaps;
 mod bytes;
+mod devices;
 mod facts;
 mod file;
 mod info;
@@ -15,6 +16,7 @@ mod kernel_memory;
 mod kernel_tables;
 mod processor;
 mod ranges;
+mod registers;
 mod rules;
 mod schedule;
 mod sharing;
@@ -26,18 +28,18 @@ mod tables;
 use std::collections::BTreeSet;
 
 use palisade_abi::layout::{BOOT_INFO_SIZE, PAGE, SUBJECT_INFO_SIZE};
-use palisade_abi::plan::{self, MAGIC, Plan, PlanError, Table, subject_flags};
+use palisade_abi::plan::{self, MAGIC, Plan, PlanError, Table, source_action, subject_flags};
 use zerocopy::IntoBytes;
 
 pub use facts::Facts;
 pub use rules::{Finding, RULES, Rule};
 
 use bytes::{first_nonzero, u64_at};
+use devices::{Area, Device};
 use file::{Image, Segment};
 use ranges::Ranges;
 use rules::{
-    DEVICES_NONE, Findings, IMAGE_IS_ELF, KERNEL_KNOWN, NAMES_UNIQUE, NO_HIDDEN_BYTES, PLAN_MATCHES_IMAGE,
-    PLAN_VALID,
+    Findings, IMAGE_IS_ELF, KERNEL_KNOWN, NAMES_UNIQUE, NO_HIDDEN_BYTES, PLAN_MATCHES_IMAGE, PLAN_VALID,
 };
 use space::Space;
 use subjects::Subject;
@@ -55,6 +57,8 @@ pub struct Expected<'a> {
 pub struct Verdict {
     /// Everything that is wrong. The image is good if this is empty.
     pub findings: Vec<Finding>,
+    /// What nothing is wrong with, but whoever relies on the image should know.
+    pub notes: Vec<String>,
     /// Figures about the image, as far as it could be read.
     pub facts: Facts,
 }
@@ -72,16 +76,21 @@ impl Verdict {
 pub fn verify(image: &[u8], expected: &Expected<'_>) -> Verdict {
     let mut findings = Findings::default();
     let mut facts = Facts::of_file(image);
-    if let Some(image) = Image::read(image, &mut findings) {
-        verify_content(image, expected, &mut findings, &mut facts);
-    }
-    Verdict { findings: findings.into_vec(), facts }
+    let image = Image::read(image, &mut findings);
+    let notes = image.and_then(|image| verify_content(image, expected, &mut findings, &mut facts));
+    Verdict { findings: findings.into_vec(), notes: notes.unwrap_or_default(), facts }
 }
 
-fn verify_content(image: Image<'_>, expected: &Expected<'_>, findings: &mut Findings, facts: &mut Facts) {
+/// Judges what is in the image. Returns the notes, if there is a plan.
+fn verify_content(
+    image: Image<'_>,
+    expected: &Expected<'_>,
+    findings: &mut Findings,
+    facts: &mut Facts,
+) -> Option<Vec<String>> {
     let Some((plan_start, aligned)) = find_plan(image) else {
         findings.add(&PLAN_VALID, || "no page of the image begins with a plan".to_owned());
-        return;
+        return None;
     };
     facts.note_kernel(image.at(image.start(), plan_start - image.start()).unwrap_or(&[]));
     findings.require((image.start()..plan_start).contains(&image.entry), &IMAGE_IS_ELF, || {
@@ -93,13 +102,14 @@ fn verify_content(image: Image<'_>, expected: &Expected<'_>, findings: &mut Find
         Ok(plan) => plan,
         Err(error) => {
             findings.add(&PLAN_VALID, || explain(error));
-            return;
+            return None;
         }
     };
     check_header(image, plan_start, &plan, findings);
     check_names(&plan, findings);
     let system = System::read(image, plan_start, &plan, segments, findings);
     system.check(findings, facts);
+    Some(devices::notes(&system))
 }
 
 /// Everything about an image that the rules look at.
@@ -117,6 +127,9 @@ struct System<'a> {
     /// Subject infos and boot infos, which the kernel completes at boot.
     filled_in: Ranges,
     subjects: Vec<Subject<'a>>,
+    devices: Vec<Device<'a>>,
+    /// The addresses of all devices, in order.
+    areas: Vec<Area>,
     /// What each CPU's kernel tables map.
     kernels: Vec<Space>,
     tables: TablePages,
@@ -139,6 +152,7 @@ impl<'a> System<'a> {
             kernels.push(tree.walk(cpu.kernel_root, &mut tables, findings).space);
         }
         let subjects = Subject::read_all(image, plan_end, plan, &mut tables, findings);
+        let devices = Device::read_all(plan, findings);
         let (ram, cleared) = (Ranges::of(plan.ram), Ranges::of(plan.clear));
         let filled_in = plan.subjects.iter().flat_map(|s| {
             [
@@ -157,6 +171,8 @@ impl<'a> System<'a> {
             cleared,
             filled_in,
             subjects,
+            areas: devices::areas(&devices),
+            devices,
             kernels,
             tables,
         }
@@ -168,6 +184,8 @@ impl<'a> System<'a> {
             subject.check_tables(findings);
         }
         let holdings = kernel_memory::holdings(self);
+        devices::check(self, findings);
+        registers::check(self, findings);
         sharing::check(self, &holdings, findings, facts);
         kernel_memory::check(self, &holdings, findings);
         kernel_tables::check(self, &holdings, findings);
@@ -177,6 +195,12 @@ impl<'a> System<'a> {
         start::check(self, findings);
         processor::check(self, findings);
         self.check_unused_pages(&holdings, findings);
+    }
+
+    /// Whether an address outside memory is a device's.
+    fn is_register(&self, address: u64) -> bool {
+        let after = self.areas.partition_point(|area| area.start <= address);
+        after.checked_sub(1).and_then(|at| self.areas.get(at)).is_some_and(|area| address < area.end)
     }
 
     /// Pages of the image that belong to nothing hold nothing.
@@ -266,20 +290,14 @@ fn check_header(image: Image<'_>, plan_start: u64, plan: &Plan<'_>, findings: &m
     let reserved = header.reserved == 0
         && plan.frames.iter().all(|f| f.reserved == 0)
         && plan.partitions.iter().all(|p| p.reserved == 0)
-        && plan.source_events.iter().flatten().all(|e| e.reserved == 0)
+        && plan
+            .source_events
+            .iter()
+            .flatten()
+            .all(|e| e.reserved == 0 && (e.device == 0 || e.action == source_action::START_DEVICE))
         && plan.subjects.iter().all(|s| s.flags & !KNOWN_FLAGS == 0);
     findings.require(reserved, &PLAN_MATCHES_IMAGE, || "a reserved field of the plan is not zero".to_owned());
     findings.require(!plan.name().is_empty(), &PLAN_MATCHES_IMAGE, || "the system has no name".to_owned());
-    let counts = [
-        ("device interrupts", plan.interrupts.len()),
-        ("devices", plan.devices.len()),
-        ("base address registers", plan.bars.len()),
-        ("MSI-X entries", plan.msix.len()),
-        ("IOMMUs", plan.iommus.len()),
-    ];
-    for (what, count) in counts {
-        findings.require(count == 0, &DEVICES_NONE, || format!("the plan has {count} {what}"));
-    }
 }
 
 fn check_names(plan: &Plan<'_>, findings: &mut Findings) {

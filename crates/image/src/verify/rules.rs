@@ -46,8 +46,26 @@ rules! {
         "The plan gives the image's true bounds, and every field without a meaning in this version is zero.";
     NAMES_UNIQUE "names-unique"
         "Every subject has a name, and no two have the same.";
-    DEVICES_NONE "devices-none"
-        "The plan has no devices, device interrupts or IOMMUs: this version has no rules that would judge them.";
+    UNJUDGED_NONE "unjudged-none"
+        "The plan has no IOMMUs, wired interrupts or registers behind I/O ports: this version has no rules that would judge them.";
+    DEVICE_RECORDS "device-records"
+        "Every device is a function of its own whose page is where it belongs in one configuration space, and every record belongs to one device.";
+    DEVICE_SPACE "device-space-distinct"
+        "Registers fill whole pages, are aligned to their size, and overlap neither each other nor configuration space, memory or the chipset.";
+    INTERRUPTS_OWNED "interrupts-owned"
+        "Every device interrupt has its own vector and its own MSI-X entry, in the registers of a device of the same subject.";
+    DRIVERS_TRUSTED "drivers-trusted"
+        "Only the subject nic drives devices: without an IOMMU, a device that was started can reach all memory.";
+    DEVICE_CONTROL "device-control"
+        "A device is started by an event that its driver raises itself, and reaches no memory while its driver is reset.";
+    REGISTERS_OWNED "registers-owned"
+        "Only its driver reaches the registers of a device, and cannot execute them.";
+    CONFIGURATION_READ_ONLY "configuration-read-only"
+        "No subject can write to configuration space, and only its driver reads the page of a device.";
+    INTERRUPT_TABLES_HIDDEN "interrupt-tables-hidden"
+        "No subject reaches registers that an MSI-X table lies among.";
+    REGISTERS_UNCACHED "registers-uncached"
+        "The local APIC and the registers and configuration of devices are mapped uncached, memory is mapped write-back.";
     TABLES_IN_IMAGE "tables-inside-image"
         "Every page table, I/O bitmap and MSR bitmap lies in the image, outside the kernel and the plan.";
     TABLES_ARE_TREES "tables-are-trees"
@@ -71,19 +89,19 @@ rules! {
     CONTENT_READ_ONLY "content-read-only"
         "No subject can write to the content of the image, so that a restart finds it unchanged.";
     MEMORY_HAS_SOURCE "memory-has-source"
-        "A page that a subject can read is content of the image, or is written by a subject or by the kernel for it.";
+        "A page of memory that a subject can read is content of the image, or is written by a subject or by the kernel for it.";
+    PRIVATE_KEYS "private-keys"
+        "The memory that a subject info calls `key` is read by that subject alone and written by nobody.";
     KERNEL_UNREACHABLE "kernel-unreachable"
         "No subject reaches kernel memory: only the log reads the crash record, only who declares it the report, only a partition its scheduling info.";
     KERNEL_MEMORY_DISTINCT "kernel-memory-distinct"
         "Every page of the kernel has one purpose and one owner, and the page below each kernel stack has none.";
     KERNEL_TABLES "kernel-tables"
-        "Each CPU's kernel tables are an identity of exactly the kernel's memory: no subject's RAM, nothing private to another CPU.";
+        "Each CPU's kernel tables are an identity of exactly the kernel's memory and its control of devices: no subject's RAM, nothing private to another CPU.";
     KERNEL_SEGMENTS "kernel-segments"
         "Kernel text is executable and read-only, constants are read-only, data is not executable, as the kernel's own file says.";
-    LOCAL_APIC_UNCACHED "local-apic-uncached"
-        "The local APIC is mapped uncached, in the kernel tables only; everything else is mapped cached.";
     MEMORY_LISTED "memory-listed"
-        "Everything in use lies in memory that the plan makes the kernel check against the loader's map; that list has no overlap.";
+        "All memory in use is memory that the plan makes the kernel check against the loader's map; that list has no overlap.";
     KERNEL_MEMORY_CLEARED "kernel-memory-cleared"
         "The kernel clears its own volatile pages at boot, and clears nothing but listed memory outside image and crash record.";
     MEMORY_RESTORED "memory-restored"
@@ -100,6 +118,8 @@ rules! {
         "Frames fill the major frame and are at least 100 microseconds; every subject is scheduled exactly once, on its own CPU.";
     EVENTS_CLOSED "events-closed"
         "Events lead to defined targets, carry an inter-processor interrupt exactly between CPUs, and are declared or raised by traps.";
+    PAUSE_WAKES "pause-only-wakes"
+        "An event that a subject raises by pausing wakes its target and does nothing else.";
     MACHINE_RIGHTS "machine-rights"
         "Only the supervisor, and subjects whose subject info declares the right by its event's name, can reset, power off or stop the machine.";
     SUBJECT_INFO_TRUE "subject-info-true"

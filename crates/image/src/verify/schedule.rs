@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use palisade_abi::layout::MAX_EVENTS;
-use palisade_abi::plan::{NONE, SourceEvent, slice, source_action, source_flags};
+use palisade_abi::plan::{NONE, SourceEvent, slice, source_action, source_flags, target_action, trap};
 
 use super::System;
-use super::rules::{EVENTS_CLOSED, Findings, MACHINE_RIGHTS, SCHEDULE_FITS};
+use super::devices;
+use super::rules::{EVENTS_CLOSED, Findings, MACHINE_RIGHTS, PAUSE_WAKES, SCHEDULE_FITS};
 use super::subjects::Subject;
 
 /// Checks the schedule and the events.
@@ -15,9 +16,11 @@ pub(super) fn check(system: &System<'_>, findings: &mut Findings) {
     check_groups(system, findings);
     for subject in &system.subjects {
         check_traps(system, subject, findings);
+        check_pause(system, subject, findings);
         for (number, event) in system.plan.source_events.get(subject.id).into_iter().flatten().enumerate() {
             if event.action != source_action::UNDEFINED {
                 check_event(system, subject, number, event, findings);
+                devices::check_start(system, subject, number, findings);
             }
         }
     }
@@ -80,7 +83,6 @@ fn check_groups(system: &System<'_>, findings: &mut Findings) {
 }
 
 fn check_traps(system: &System<'_>, subject: &Subject<'_>, findings: &mut Findings) {
-    const NOT_RAISED: u8 = 0xff;
     for (trap, event) in subject.record.trap_events.iter().enumerate().filter(|(_, e)| **e != NOT_RAISED) {
         let defined = system
             .plan
@@ -92,6 +94,25 @@ fn check_traps(system: &System<'_>, subject: &Subject<'_>, findings: &mut Findin
             format!("{}: trap {trap} raises event {event}, which is not defined", subject.name)
         });
     }
+}
+
+/// A subject can pause as often as it likes, and may not even know that this raises an event.
+fn check_pause(system: &System<'_>, subject: &Subject<'_>, findings: &mut Findings) {
+    let number = subject.record.trap_events.get(usize::from(trap::PAUSE)).copied().unwrap_or(NOT_RAISED);
+    if number == NOT_RAISED {
+        return;
+    }
+    let events = system.plan.source_events.get(subject.id);
+    let event = events.and_then(|events| events.get(usize::from(number)));
+    let wakes = event.is_some_and(|event| {
+        let targets = system.plan.target_events.get(usize::from(event.target));
+        let target = targets.and_then(|targets| targets.get(usize::from(event.target_event)));
+        let only_signals = event.action == source_action::NONE && event.flags & source_flags::HANDOVER == 0;
+        only_signals && target.is_some_and(|target| target.action == target_action::NONE)
+    });
+    findings.require(wakes, &PAUSE_WAKES, || {
+        format!("{}: event {number}, which each pause raises, does more than wake its target", subject.name)
+    });
 }
 
 fn check_event(
@@ -131,11 +152,10 @@ fn check_event(
             "{name}: event {number} resets, powers off or stops the machine, and no right to that is declared"
         )
     });
-    findings.require(event.action != source_action::START_DEVICE, &EVENTS_CLOSED, || {
-        format!("{name}: event {number} starts a device, but there are no devices")
-    });
 }
 
+/// In a trap table: no event.
+const NOT_RAISED: u8 = 0xff;
 /// The name of the subject that decides about restarts and the end of the system.
 const SUPERVISOR: &str = "supervisor";
 /// Shorter frames would be spent in the kernel.

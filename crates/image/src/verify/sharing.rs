@@ -9,8 +9,8 @@ use super::facts::Facts;
 use super::info::Memory;
 use super::kernel_memory::{Holding, Purpose};
 use super::rules::{
-    CONTENT_READ_ONLY, Findings, KERNEL_UNREACHABLE, KERNEL_WRITES_TRUE, MEMORY_HAS_SOURCE, MEMORY_LISTED,
-    ONE_WRITER, SHARING_DECLARED, WX,
+    CONTENT_READ_ONLY, Findings, KERNEL_UNREACHABLE, KERNEL_WRITES_TRUE, MEMORY_HAS_SOURCE, ONE_WRITER,
+    PRIVATE_KEYS, SHARING_DECLARED, WX,
 };
 use super::space::Piece;
 use super::subjects::Subject;
@@ -18,21 +18,17 @@ use super::subjects::Subject;
 /// Checks every page that a subject can reach, against the kernel's memory and against the other subjects.
 pub(super) fn check(system: &System<'_>, holdings: &[Holding], findings: &mut Findings, facts: &mut Facts) {
     for subject in &system.subjects {
-        for piece in subject.nested.pieces() {
-            findings.require(system.ram.cover(piece.phys, piece.size), &MEMORY_LISTED, || {
-                format!(
-                    "{}: {:#x} leads to {:#x}, which is not in the list of memory ranges",
-                    subject.name, piece.address, piece.phys
-                )
-            });
-        }
         check_kernel_unreachable(subject, holdings, findings);
     }
+    let keys = Key::all(system);
     sweep(system, holdings, |stretch| {
         if stretch.holders.len() > 1 && stretch.holders.iter().any(|h| h.write) {
             facts.shared_pages += stretch.size / PAGE;
         }
         stretch.judge(system, holdings, findings);
+        for key in keys.iter().filter(|k| k.start < stretch.start + stretch.size && stretch.start < k.end) {
+            stretch.judge_key(system, key, findings);
+        }
     });
 }
 
@@ -133,6 +129,7 @@ impl Stretch {
         match writers.as_slice() {
             [] => {
                 let filled = in_image
+                    || system.is_register(start)
                     || matches!(
                         purpose,
                         Some(Purpose::SchedulingInfo { .. } | Purpose::Report | Purpose::CrashRecord)
@@ -163,6 +160,18 @@ impl Stretch {
         }
     }
 
+    /// Nobody but its owner reaches a private key, and not even its owner changes it.
+    fn judge_key(&self, system: &System<'_>, key: &Key, findings: &mut Findings) {
+        let name = |subject: usize| system.subjects.get(subject).map_or("", |s| s.name);
+        for holder in &self.holders {
+            findings.require(holder.subject == key.subject && !holder.write, &PRIVATE_KEYS, || {
+                let right = if holder.write { "write" } else { "read" };
+                let (holder, owner) = (name(holder.subject), name(key.subject));
+                format!("{holder} can {right} the private key of {owner} at {:#x}", self.start)
+            });
+        }
+    }
+
     /// Whether both declare the whole stretch as part of the same thing, which one writes and the other one reads.
     fn is_declared(&self, system: &System<'_>, writer: &Holder, reader: &Holder) -> bool {
         let declared = |holder: &Holder| {
@@ -177,6 +186,25 @@ impl Stretch {
         let alike = written.kind == read.kind && written.size == read.size && at == also_at;
         let shareable = matches!(written.kind, Memory::CHANNEL | Memory::STATE);
         alike && shareable && written.writable && !read.writable && !written.executable && !read.executable
+    }
+}
+
+/// Where a subject's private key lies in physical memory.
+struct Key {
+    subject: usize,
+    start: u64,
+    end: u64,
+}
+
+impl Key {
+    /// The keys of all subjects. What their subject infos say falsely is found elsewhere.
+    fn all(system: &System<'_>) -> Vec<Self> {
+        let of = |subject: &Subject<'_>| {
+            let (_, key) = subject.info.as_ref()?.memory().find(|(name, _)| *name == KEY)?;
+            let start = subject.reach.translate_range(key.address, key.size)?;
+            Some(Self { subject: subject.id, start, end: start.saturating_add(key.size) })
+        };
+        system.subjects.iter().filter_map(of).collect()
     }
 }
 
@@ -277,5 +305,7 @@ fn cuts(system: &System<'_>, holdings: &[Holding]) -> impl Iterator<Item = u64> 
 
 /// The name of the subject that reports the crash record.
 const LOG: &str = "log";
+/// The name of the memory resource with a private key.
+const KEY: &str = "key";
 /// Findings that one piece of memory can give: a piece over all of the image would give thousands.
 const MOST_FORBIDDEN: usize = 16;

@@ -18,11 +18,15 @@ impl Access {
 
     /// In words.
     pub(super) const fn name(self) -> &'static str {
-        match (self.write, self.execute) {
-            (false, false) => "read-only",
-            (true, false) => "read-write",
-            (false, true) => "read-execute",
-            (true, true) => "read-write-execute",
+        match (self.write, self.execute, self.uncached) {
+            (false, false, false) => "read-only",
+            (true, false, false) => "read-write",
+            (false, true, false) => "read-execute",
+            (true, true, false) => "read-write-execute",
+            (false, false, true) => "uncached read-only",
+            (true, false, true) => "uncached read-write",
+            (false, true, true) => "uncached read-execute",
+            (true, true, true) => "uncached read-write-execute",
         }
     }
 }
@@ -39,6 +43,11 @@ pub(super) struct Piece {
 impl Piece {
     pub(super) const fn end(&self) -> u64 {
         self.address.saturating_add(self.size)
+    }
+
+    /// First physical address after it.
+    pub(super) const fn phys_end(&self) -> u64 {
+        self.phys.saturating_add(self.size)
     }
 
     pub(super) const fn contains(&self, address: u64) -> bool {

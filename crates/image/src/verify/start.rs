@@ -78,7 +78,7 @@ fn check_init_table(subject: &Subject<'_>, table: &InitTable, findings: &mut Fin
     });
     for copy in &table.copies {
         let (destination, source, size) = (copy.destination, copy.source, copy.size);
-        findings.require(subject.reach.all(destination, size, |a| a.write), &INIT_TABLE_TRUE, || {
+        findings.require(subject.reach.all(destination, size, is_memory), &INIT_TABLE_TRUE, || {
             format!(
                 "{name}: the init table writes {size:#x} bytes at {destination:#x}, not all of them writable"
             )
@@ -179,8 +179,13 @@ impl Subject<'_> {
     }
 
     fn is_writable(&self, address: u64, size: u64) -> bool {
-        self.reach.all(address, size, |a| a.write)
+        self.reach.all(address, size, is_memory)
     }
+}
+
+/// Whether what can be accessed like this is writable, and no registers.
+const fn is_memory(access: Access) -> bool {
+    access.write && !access.uncached
 }
 
 const COPY: usize = 32;

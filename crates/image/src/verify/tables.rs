@@ -126,7 +126,12 @@ impl Walk<'_, '_> {
         let size = if large { LARGE } else { 0 };
         let stray = entry & !ADDRESS & !(required | allowed | size);
         let out_of_place = large && (level != 2 || !(entry & ADDRESS).is_multiple_of(LARGE_PAGE));
-        let half_cached = matches!(entry & allowed & UNCACHED, WRITE_THROUGH | NO_CACHE);
+        let half_cached = match self.tree.format {
+            Format::Ept => page && !matches!(entry & EPT_MEMORY_TYPE, EPT_UNCACHED | EPT_WRITE_BACK),
+            Format::Kernel | Format::Guest | Format::Npt => {
+                matches!(entry & allowed & UNCACHED, WRITE_THROUGH | NO_CACHE)
+            }
+        };
         if entry & (required | dirty) != required | dirty || stray != 0 || out_of_place || half_cached {
             self.findings.add(&TABLE_BITS, || {
                 format!("{owner}: the level-{level} entry for {address:#x} has wrong bits: {entry:#x}")
@@ -184,7 +189,7 @@ const fn bits(format: Format) -> Bits {
             table: PRESENT | ACCESSED,
             table_allowed: WRITE | NO_EXECUTE,
             page: PRESENT | ACCESSED,
-            page_allowed: WRITE | DIRTY | NO_EXECUTE,
+            page_allowed: WRITE | DIRTY | NO_EXECUTE | UNCACHED,
             dirty: DIRTY,
         },
         // Nested tables are walked as if from user mode: every level needs the user bit (APM volume 2, 15.25.5).
@@ -193,15 +198,15 @@ const fn bits(format: Format) -> Bits {
             table: PRESENT | ACCESSED | USER,
             table_allowed: WRITE | NO_EXECUTE,
             page: PRESENT | ACCESSED | USER,
-            page_allowed: WRITE | DIRTY | NO_EXECUTE,
+            page_allowed: WRITE | DIRTY | NO_EXECUTE | UNCACHED,
             dirty: DIRTY,
         },
         Format::Ept => Bits {
             present: EPT_READ | EPT_WRITE | EPT_EXECUTE,
             table: EPT_READ,
             table_allowed: EPT_WRITE | EPT_EXECUTE,
-            page: EPT_READ | EPT_WRITE_BACK,
-            page_allowed: EPT_WRITE | EPT_EXECUTE,
+            page: EPT_READ,
+            page_allowed: EPT_WRITE | EPT_EXECUTE | EPT_WRITE_BACK,
             dirty: 0,
         },
     }
@@ -209,9 +214,11 @@ const fn bits(format: Format) -> Bits {
 
 const fn access(entry: u64, format: Format) -> Access {
     match format {
-        Format::Ept => {
-            Access { write: entry & EPT_WRITE != 0, execute: entry & EPT_EXECUTE != 0, uncached: false }
-        }
+        Format::Ept => Access {
+            write: entry & EPT_WRITE != 0,
+            execute: entry & EPT_EXECUTE != 0,
+            uncached: entry & EPT_MEMORY_TYPE == EPT_UNCACHED,
+        },
         Format::Kernel | Format::Guest | Format::Npt => Access {
             write: entry & WRITE != 0,
             execute: entry & NO_EXECUTE == 0,
@@ -244,4 +251,6 @@ const NO_EXECUTE: u64 = 1 << 63;
 const EPT_READ: u64 = 1 << 0;
 const EPT_WRITE: u64 = 1 << 1;
 const EPT_EXECUTE: u64 = 1 << 2;
+const EPT_MEMORY_TYPE: u64 = 7 << 3;
+const EPT_UNCACHED: u64 = 0 << 3;
 const EPT_WRITE_BACK: u64 = 6 << 3;

@@ -14,11 +14,20 @@ fn a_packed_image_satisfies_every_rule() {
 }
 
 #[test]
+fn a_good_image_says_what_its_device_could_do() {
+    let notes = verify(system::image(), &Expected::default()).notes;
+    let [note] = notes.as_slice() else { panic!("{notes:?}") };
+    assert!(
+        note.contains("once nic has started device 00:03.0 (1af4:1041), it can read and write all memory")
+    );
+}
+
+#[test]
 fn the_facts_describe_the_image() {
     let facts = verify(system::image(), &Expected::default()).facts;
     assert_eq!(facts.system, "sample");
-    assert_eq!(facts.subjects, ["time", "log", "supervisor", "hello"]);
-    let ram_pages = system::RAM_SIZE / 4096 * 4;
+    assert_eq!(facts.subjects, ["time", "log", "supervisor", "nic", "hello"]);
+    let ram_pages = system::RAM_SIZE / 4096 * 5;
     assert!(facts.subject_pages > ram_pages && facts.subject_pages < ram_pages + 500);
     // The channel, the time page, the status page.
     assert_eq!(facts.shared_pages, system::CHANNEL_SIZE / 4096 + 2);

@@ -1,5 +1,6 @@
 //! Every way in which the tests damage an image, and the rules that find it.
 
+mod devices;
 mod file;
 mod kernel;
 mod machine;
@@ -35,10 +36,17 @@ const fn breaks(
 
 /// All of them.
 pub(crate) fn all() -> Vec<&'static Mutation> {
-    [file::MUTATIONS, tables::MUTATIONS, kernel::MUTATIONS, machine::MUTATIONS, subjects::MUTATIONS]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        devices::MUTATIONS,
+        file::MUTATIONS,
+        tables::MUTATIONS,
+        kernel::MUTATIONS,
+        machine::MUTATIONS,
+        subjects::MUTATIONS,
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 #[test]

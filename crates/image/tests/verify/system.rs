@@ -1,25 +1,27 @@
-//! A small but complete system, made by hand: the time server, the log, the supervisor and a unikernel.
+//! A small but complete system, made by hand: the time server, the log, the supervisor, a network driver and a unikernel.
 
 use std::sync::{Arc, LazyLock};
 
 use palisade_abi::init_table::{self, Operation};
 use palisade_abi::layout::{
-    BOOT_INFO, BOOT_INFO_SIZE, CHANNELS, CPU_DATA_SIZE, CPU_STACK_SIZE, CRASH_RECORD, IMAGE_BASE, INIT_STUB,
-    INIT_TABLE, LARGE_PAGE, OTHER_STATUS, PAGE, PRISTINE, PROGRAM, REPORT, SCHEDULING_INFO, STATUS,
-    SUBJECT_INFO, SUBJECT_INFO_SIZE, TIME_INFO, TIMED_EVENT,
+    self, BOOT_INFO, BOOT_INFO_SIZE, CHANNELS, CPU_DATA_SIZE, CPU_STACK_SIZE, CRASH_RECORD, DEVICES,
+    IMAGE_BASE, INIT_STUB, INIT_TABLE, LARGE_PAGE, OTHER_STATUS, PAGE, PRISTINE, PROGRAM, REPORT,
+    SCHEDULING_INFO, STATUS, SUBJECT_INFO, SUBJECT_INFO_SIZE, TIME_INFO, TIMED_EVENT,
 };
 use palisade_abi::plan::{FatalAction, source_action, target_action};
 use palisade_image::Image;
 use palisade_policy::plan::{
-    Backing, Channel, Cpu, Exceptions, InfoVersion, Machine, Partition, Plan, PortWrite, Region, Resource,
-    ResourceData, Rights, SourceEvent, Subject, SubjectKind, TargetEvent, VolatileRange,
+    Backing, Bar, Channel, Cpu, Device, DeviceInterrupt, Driver, Exceptions, InfoVersion, Machine,
+    MachineDevice, Msix, Partition, Plan, PortWrite, Region, Resource, ResourceData, Rights, SourceEvent,
+    Subject, SubjectKind, TargetEvent, VolatileRange,
 };
 
 /// Identifiers of the subjects.
 pub(crate) const TIME: usize = 0;
 pub(crate) const LOG: usize = 1;
 pub(crate) const SUPERVISOR: usize = 2;
-pub(crate) const HELLO: usize = 3;
+pub(crate) const NIC: usize = 3;
+pub(crate) const HELLO: usize = 4;
 
 /// Where the parts of every program are.
 pub(crate) const TEXT: u64 = PROGRAM;
@@ -34,6 +36,18 @@ pub(crate) const SLEEP: u8 = 0;
 pub(crate) const END: u8 = 1;
 pub(crate) const RESTART: u8 = 2;
 pub(crate) const STOPPED: u8 = 3;
+pub(crate) const START: u8 = 4;
+pub(crate) const PAUSED: u8 = 5;
+
+/// Physical addresses of the network card: its page of configuration space, its registers, and its MSI-X table, which has
+/// a page of its own.
+pub(crate) const CONFIGURATION: u64 = 0xb001_8000;
+pub(crate) const REGISTERS: u64 = 0xfe00_0000;
+pub(crate) const MSIX_TABLE: u64 = 0xfe01_0000;
+/// Where the driver sees its registers.
+pub(crate) const DRIVER_REGISTERS: u64 = DEVICES + 2 * PAGE;
+/// Where the unikernel sees its private key.
+pub(crate) const KEY: u64 = layout::DATA;
 
 /// The image of [`plan`] with [`kernel`].
 pub(crate) fn image() -> &'static [u8] {
@@ -85,6 +99,7 @@ pub(crate) fn plan() -> Plan {
         ("time", SubjectKind::Time),
         ("log", SubjectKind::Log),
         ("supervisor", SubjectKind::Supervisor),
+        ("nic", SubjectKind::Nic),
         ("hello", SubjectKind::Unikernel),
     ];
     let subjects =
@@ -101,7 +116,7 @@ pub(crate) fn plan() -> Plan {
         partitions: vec![Partition {
             name: "main".into(),
             cpu: 0,
-            groups: vec![vec![0], vec![1], vec![2], vec![3]],
+            groups: (0..5).map(|id| vec![id]).collect(),
             scheduling_info: shared.scheduling_info,
         }],
         subjects,
@@ -112,7 +127,7 @@ pub(crate) fn plan() -> Plan {
             size: CHANNEL_SIZE,
             phys: shared.channel,
         }],
-        devices: Vec::new(),
+        devices: vec![device()],
         major_frame_us: 10_000,
         report: shared.report,
         crash_record: shared.crash_record,
@@ -178,9 +193,19 @@ fn subject(id: u16, name: &str, kind: SubjectKind, shared: &Shared, memory: &mut
             let hello = Some((HELLO as u16, 1));
             sources.push(source(RESTART, "restart_hello", source_action::NONE, hello));
         }
-        SubjectKind::Nic => {}
+        SubjectKind::Nic => {
+            space.register("device_config", DEVICES, PAGE, Rights::Read, CONFIGURATION);
+            space.register("device_bar4", DRIVER_REGISTERS, 4 * PAGE, Rights::ReadWrite, REGISTERS);
+            sources.push(SourceEvent {
+                device: Some(0),
+                ..source(START, "device_start", source_action::START_DEVICE, None)
+            });
+        }
         SubjectKind::Unikernel => {
             space.resource("debuglog", 5, CHANNELS, CHANNEL_SIZE, Rights::ReadWrite, shared.channel);
+            space.content("key", KEY, PAGE, Rights::Read, b"a private key");
+            space.describe("key", 0, KEY, PAGE, Rights::Read);
+            sources.push(source(PAUSED, "out_ready", source_action::NONE, Some((NIC as u16, 0))));
             targets.push(target(1, "reset", target_action::RESET));
         }
     }
@@ -213,7 +238,7 @@ fn subject(id: u16, name: &str, kind: SubjectKind, shared: &Shared, memory: &mut
         target_events: targets,
         on_fault: Some(STOPPED),
         on_halt: Some(STOPPED),
-        on_pause: None,
+        on_pause: (kind == SubjectKind::Unikernel).then_some(PAUSED),
         ports,
         msrs: Vec::new(),
         xcr0: 7,
@@ -260,6 +285,11 @@ impl Space {
         self.describe(name, kind, address, size, rights);
     }
 
+    fn register(&mut self, name: &str, address: u64, size: u64, rights: Rights, phys: u64) {
+        self.add(name, address, size, rights, Backing::Device(phys));
+        self.describe(name, 0, address, size, rights);
+    }
+
     fn describe(&mut self, name: &str, kind: u8, address: u64, size: u64, rights: Rights) {
         let (writable, executable) = (rights == Rights::ReadWrite, rights == Rights::ReadExecute);
         let data = ResourceData::Memory { kind, address, size, writable, executable };
@@ -273,6 +303,22 @@ fn source(number: u8, name: &str, action: u8, target: Option<(u16, u8)>) -> Sour
 
 fn target(number: u8, name: &str, action: u8) -> TargetEvent {
     TargetEvent { number, name: name.into(), action, vector: 0 }
+}
+
+fn device() -> Device {
+    let bar = |index, address, size| Bar { index, address, size, wide: index == 4, prefetchable: index == 4 };
+    let hardware = MachineDevice {
+        name: "net0".into(),
+        driver: Driver::VirtioNet,
+        bdf: 0x18,
+        vendor: 0x1af4,
+        device: 0x1041,
+        bars: vec![bar(1, MSIX_TABLE, PAGE), bar(4, REGISTERS, 4 * PAGE)],
+        msix: Some(Msix { bar: 1, offset: 0, entries: 4 }),
+    };
+    let interrupt = |host_vector, guest_vector| DeviceInterrupt { host_vector, guest_vector };
+    let interrupts = vec![interrupt(0x30, 0), interrupt(0x31, 0x40)];
+    Device { hardware, subject: NIC as u16, config: CONFIGURATION, interrupts, dma: Vec::new() }
 }
 
 fn machine() -> Machine {

@@ -1,7 +1,7 @@
 //! Damage to the file, the kernel's bytes, and the plan as a whole.
 
 use palisade_abi::layout::PAGE;
-use palisade_abi::plan::{Frame, MemoryRange, Partition, SourceEvent, Table, TableRef};
+use palisade_abi::plan::{CpuidLeaf, Frame, MemoryRange, Partition, SourceEvent, Table, TableRef};
 
 use super::{Mutation, breaks};
 use crate::damage::{Damage, SEGMENT};
@@ -126,11 +126,12 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         d.subject(HELLO, |s| s.name = [0; 32])
     }),
     breaks("plan-matches-image", &[], "the system has no name", |d| d.header(|h| h.name = [0; 32])),
-    breaks("devices-none", &[], "the plan has a device", |d| {
-        // The zeros of undefined target events are a device of the first subject without registers.
-        let targets = d.read_header().tables[Table::TargetEvents as usize];
-        let place = TableRef { offset: targets.offset + 64, count: 1 };
-        d.header(|h| h.tables[Table::Devices as usize] = place);
+    breaks("unjudged-none", &[], "the plan has an IOMMU", |d| {
+        // The record of CPUID leaf 1 can be read as one.
+        let leaves = d.read_header().tables[Table::Cpuid as usize];
+        d.record(Table::Cpuid, 1, |leaf: &mut CpuidLeaf| assert_eq!(leaf.leaf, 1));
+        let place = TableRef { offset: leaves.offset + size_of::<CpuidLeaf>() as u32, count: 1 };
+        d.header(|h| h.tables[Table::Iommus as usize] = place);
     }),
 ];
 

@@ -88,14 +88,14 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     breaks("kernel-segments", &[], "the gap between the kernel's segments is mapped", |d| {
         d.map_kernel(0x10_1000, Rights::Read);
     }),
-    breaks("local-apic-uncached", &[], "the local APIC is cached", |d| {
+    breaks("registers-uncached", &[], "the local APIC is cached", |d| {
         d.entry(Tree::Kernel, 0xfee0_0000, 1, |e| e & !UNCACHED);
     }),
-    breaks("local-apic-uncached", &[], "the report page is uncached", |d| {
+    breaks("registers-uncached", &[], "the report page is uncached", |d| {
         let report = d.read_header().report;
         d.entry(Tree::Kernel, report, 1, |e| e | UNCACHED);
     }),
-    breaks("table-bits", &["local-apic-uncached"], "the local APIC is written through", |d| {
+    breaks("table-bits", &["registers-uncached"], "the local APIC is written through", |d| {
         d.entry(Tree::Kernel, 0xfee0_0000, 1, |e| e & !(1 << 4));
     }),
     breaks("memory-listed", &[], "the image is longer than the listed memory", |d| {
@@ -104,14 +104,24 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     breaks("memory-listed", &[], "listed memory overlaps", |d| {
         d.record(Table::Ram, 0, |r: &mut MemoryRange| r.size += 60 << 20);
     }),
-    breaks("memory-listed", &[], "listed memory goes beyond 4 GiB", |d| {
-        let last = d.read_header().tables[Table::Ram as usize].count as usize - 1;
-        d.record(Table::Ram, last, |r: &mut MemoryRange| r.size = 4 << 30);
-    }),
-    breaks("memory-listed", &[], "the local APIC lies in RAM", |d| {
-        let last = d.read_header().tables[Table::Ram as usize].count as usize - 1;
-        d.record(Table::Ram, last, |r: &mut MemoryRange| r.size = (4 << 30) - r.start);
-    }),
+    breaks(
+        "memory-listed",
+        &["device-space-distinct", "registers-uncached"],
+        "listed memory goes beyond 4 GiB",
+        |d| {
+            let last = d.read_header().tables[Table::Ram as usize].count as usize - 1;
+            d.record(Table::Ram, last, |r: &mut MemoryRange| r.size = 4 << 30);
+        },
+    ),
+    breaks(
+        "memory-listed",
+        &["device-space-distinct", "registers-uncached"],
+        "the local APIC lies in RAM",
+        |d| {
+            let last = d.read_header().tables[Table::Ram as usize].count as usize - 1;
+            d.record(Table::Ram, last, |r: &mut MemoryRange| r.size = (4 << 30) - r.start);
+        },
+    ),
     breaks("kernel-memory-cleared", &["memory-restored"], "nothing is cleared", |d| {
         d.header(|h| h.tables[Table::Clear as usize].count = 0);
     }),

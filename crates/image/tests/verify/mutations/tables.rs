@@ -32,7 +32,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
             used = e;
             e
         });
-        d.entry(Tree::Ept(HELLO), FREE + (4 << 30), 3, |_| used);
+        d.entry(Tree::Ept(HELLO), FREE + (8 << 30), 3, |_| used);
     }),
     breaks("tables-are-trees", &[], "a table refers to itself", |d| {
         let root = d.read_subject(HELLO).npt_root;
@@ -76,7 +76,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         d.entry(Tree::Guest(HELLO), STATUS, 1, |e| e | 1 << 3);
     }),
     breaks("table-bits", &[], "an Intel entry has another memory type", |d| {
-        d.entry(Tree::Ept(HELLO), STATUS, 1, |e| e & !(7 << 3));
+        d.entry(Tree::Ept(HELLO), STATUS, 1, |e| e & !(7 << 3) | 1 << 3);
     }),
     breaks("table-bits", &[], "an Intel entry can be executed in user mode", |d| {
         d.entry(Tree::Ept(HELLO), STATUS, 1, |e| e | 1 << 10);
@@ -282,7 +282,6 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "kernel-unreachable",
         &[
             "content-read-only",
-            "guest-tables-hidden",
             "kernel-writes-true",
             "memory-listed",
             "one-writer",

@@ -1,0 +1,81 @@
+//! Who reaches addresses that are no memory: registers of devices and their configuration.
+
+use super::System;
+use super::devices::{Area, AreaContent};
+use super::rules::{
+    CONFIGURATION_READ_ONLY, Findings, INTERRUPT_TABLES_HIDDEN, MEMORY_LISTED, REGISTERS_OWNED,
+    REGISTERS_UNCACHED,
+};
+use super::space::Piece;
+use super::subjects::Subject;
+
+/// Checks that every subject reaches memory that is listed, and registers of its own devices, and nothing else.
+pub(super) fn check(system: &System<'_>, findings: &mut Findings) {
+    for subject in &system.subjects {
+        for piece in subject.nested.pieces() {
+            if system.ram.touch(piece.phys, piece.phys_end()) {
+                check_memory(system, subject, piece, findings);
+            } else {
+                check_outside(system, subject, piece, findings);
+            }
+        }
+    }
+}
+
+fn check_memory(system: &System<'_>, subject: &Subject<'_>, piece: &Piece, findings: &mut Findings) {
+    findings.require(system.ram.cover(piece.phys, piece.size), &MEMORY_LISTED, || not_listed(subject, piece));
+    findings.require(!piece.access.uncached, &REGISTERS_UNCACHED, || {
+        format!("{}: memory at {:#x} is mapped uncached", subject.name, piece.address)
+    });
+}
+
+/// Checks a piece that has nothing to do with memory: it must be an own device's from its first to its last byte.
+fn check_outside(system: &System<'_>, subject: &Subject<'_>, piece: &Piece, findings: &mut Findings) {
+    let mut next = piece.phys;
+    let first = system.areas.partition_point(|area| area.end <= next);
+    for area in system.areas.iter().skip(first).take_while(|area| area.start < piece.phys_end()) {
+        if area.start > next {
+            break;
+        }
+        check_area(system, subject, piece, area, findings);
+        next = next.max(area.end);
+    }
+    let registers = next >= piece.phys_end();
+    findings.require(registers, &MEMORY_LISTED, || not_listed(subject, piece));
+    findings.require(piece.access.uncached || !registers, &REGISTERS_UNCACHED, || {
+        format!("{}: registers at {:#x} are mapped cached", subject.name, piece.address)
+    });
+}
+
+fn check_area(
+    system: &System<'_>,
+    subject: &Subject<'_>,
+    piece: &Piece,
+    area: &Area,
+    findings: &mut Findings,
+) {
+    let Some(device) = system.devices.get(area.device) else { return };
+    let own = usize::from(device.record.subject) == subject.id && !piece.access.execute;
+    let (rule, right, what) = match area.content {
+        AreaContent::Registers => (&REGISTERS_OWNED, own, "registers"),
+        AreaContent::Configuration => (&CONFIGURATION_READ_ONLY, own && !piece.access.write, "configuration"),
+        AreaContent::InterruptTable => (&INTERRUPT_TABLES_HIDDEN, false, "MSI-X table"),
+    };
+    findings.require(right, rule, || {
+        format!(
+            "{} can reach the {what} of {} ({:#x}), {}, at its address {:#x}",
+            subject.name,
+            device.name,
+            area.start,
+            piece.access.name(),
+            piece.address
+        )
+    });
+}
+
+fn not_listed(subject: &Subject<'_>, piece: &Piece) -> String {
+    format!(
+        "{}: {:#x} leads to {:#x}, which is not in the list of memory ranges",
+        subject.name, piece.address, piece.phys
+    )
+}
