@@ -1,6 +1,6 @@
 //! `palisade verify`: the independent reader's judgement of a finished image.
 
-use palisade_image::verify::{Expected, Facts, Finding, verify as judge};
+use palisade_image::verify::{Expected, Facts, Finding, Verdict, verify as judge};
 use palisade_policy::{LARGEST_PROGRAM, read_file};
 use serde_json::{Value, json};
 
@@ -22,9 +22,12 @@ pub(crate) fn verify(arguments: &Verify, terminal: &Terminal) -> Result<Exit, Fa
     }
     let verdict = judge(&image, &Expected { kernel: Some(embedded::KERNEL) });
     if terminal.json() {
-        terminal.object(&object(&verdict.findings, &verdict.facts))?;
+        terminal.object(&object(&verdict))?;
     } else if verdict.is_good() {
         terminal.text(figures(&verdict.facts))?;
+        for note in &verdict.notes {
+            terminal.text(format_args!("note: {note}"))?;
+        }
     } else {
         for finding in &verdict.findings {
             terminal.text(format_args!(
@@ -59,8 +62,10 @@ fn figures(facts: &Facts) -> String {
     )
 }
 
-fn object(findings: &[Finding], facts: &Facts) -> Value {
-    let findings: Vec<_> = findings
+fn object(verdict: &Verdict) -> Value {
+    let facts = &verdict.facts;
+    let findings: Vec<_> = verdict
+        .findings
         .iter()
         .map(|finding| {
             let rule = finding.rule;
@@ -71,6 +76,7 @@ fn object(findings: &[Finding], facts: &Facts) -> Value {
         "event": "verdict",
         "verified": findings.is_empty(),
         "findings": findings,
+        "notes": verdict.notes,
         "system": facts.system,
         "subjects": facts.subjects,
         "subject_pages": facts.subject_pages,
