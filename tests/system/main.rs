@@ -13,5 +13,6 @@ mod harness;
 mod hello;
 mod legacy;
 mod nested;
+mod network;
 mod restarts;
 mod sharing;

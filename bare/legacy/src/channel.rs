@@ -1,5 +1,6 @@
 //! Both ends of a channel, as simple as they can be.
 
+use core::ptr::copy_nonoverlapping;
 use core::sync::atomic::{Ordering, fence};
 
 use crate::info::{SCHEDULING_INFO, load};
@@ -25,14 +26,13 @@ impl Writer {
         Self { address, size, elements }
     }
 
-    /// Writes an element, given as words.
-    pub(crate) fn write(&self, words: &[u64]) {
+    /// Writes an element.
+    pub(crate) fn write(&self, element: &[u8]) {
         let count = load(self.address + 56);
         store(self.address + 48, count + 1);
         let slot = self.address + 64 + count % self.elements * self.size;
-        for (word, at) in words.iter().zip(0..) {
-            store(slot + at * 8, *word);
-        }
+        // SAFETY: the slot lies in the channel, and an element has as many bytes as this one.
+        unsafe { copy_nonoverlapping(element.as_ptr(), slot as *mut u8, element.len()) }
         store(self.address + 56, count + 1);
     }
 }
@@ -45,9 +45,9 @@ pub(crate) struct Reader {
 }
 
 /// What a reader finds.
+#[derive(PartialEq, Eq)]
 pub(crate) enum Found {
-    /// An element: its first word.
-    Element(u64),
+    Element,
     Nothing,
     Overrun,
 }
@@ -57,25 +57,43 @@ impl Reader {
         Self { address, epoch: 0, read: 0 }
     }
 
-    pub(crate) fn read(&mut self) -> Found {
-        let epoch = load(self.address + 8);
-        if epoch != self.epoch {
-            (self.epoch, self.read) = (epoch, 0);
+    /// Whether there is something: after an overrun always.
+    pub(crate) fn is_ready(&mut self) -> bool {
+        load(self.address + 8) != 0 && {
+            self.follow_epoch();
+            load(self.address + 56) > self.read
         }
+    }
+
+    /// Reads as many bytes of the next element as `element` has.
+    pub(crate) fn read(&mut self, element: &mut [u8]) -> Found {
+        self.follow_epoch();
         let (elements, size) = (load(self.address + 32), load(self.address + 24));
-        if epoch == 0 || load(self.address + 56) == self.read {
+        if self.epoch == 0 || load(self.address + 56) == self.read {
             return Found::Nothing;
         }
         if load(self.address + 56) - self.read > elements {
             return Found::Overrun;
         }
-        // Network elements have 1516 bytes, so the slot need not be aligned to a word.
-        let element = crate::info::load_unaligned(self.address + 64 + self.read % elements * size);
+        let slot = self.address + 64 + self.read % elements * size;
+        // SAFETY: the writer is trusted to say how large its elements are.
+        unsafe { copy_nonoverlapping(slot as *const u8, element.as_mut_ptr(), element.len()) }
         if load(self.address + 48) - self.read > elements {
             return Found::Overrun;
         }
         self.read += 1;
-        Found::Element(element)
+        if load(self.address + 8) != self.epoch {
+            self.epoch = 0;
+            return Found::Nothing;
+        }
+        Found::Element
+    }
+
+    fn follow_epoch(&mut self) {
+        let epoch = load(self.address + 8);
+        if epoch != self.epoch {
+            (self.epoch, self.read) = (epoch, 0);
+        }
     }
 }
 

@@ -24,12 +24,10 @@ impl Console {
     }
 
     fn flush(&mut self) {
-        let mut words = [0; 8];
-        words[0] = load(SCHEDULING_INFO);
-        for (word, bytes) in words[1..].iter_mut().zip(self.text.as_chunks::<8>().0) {
-            *word = u64::from_le_bytes(*bytes);
-        }
-        self.channel.write(&words);
+        let mut element = [0; 64];
+        element[..8].copy_from_slice(&load(SCHEDULING_INFO).to_le_bytes());
+        element[8..].copy_from_slice(&self.text);
+        self.channel.write(&element);
         (self.text, self.used) = ([0; 56], 0);
     }
 }

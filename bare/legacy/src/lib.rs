@@ -13,13 +13,17 @@ mod info;
 mod memory_functions;
 mod notes;
 mod probe;
+mod station;
 
 pub use notes::{AbiNote, ForeignNote, ManifestNote};
 
-/// Makes the crate a probe with this ABI version and this magic number of the subject info.
+/// Makes the crate a probe with this ABI version, this magic number of the subject info and these network devices.
 #[macro_export]
 macro_rules! probe {
     (abi = $abi:expr, magic = $magic:expr) => {
+        $crate::probe!(abi = $abi, magic = $magic, networks = []);
+    };
+    (abi = $abi:expr, magic = $magic:expr, networks = [$($network:expr),*]) => {
         const _: () = {
             // The attributes are unsafe because names and sections could clash. The library declares the symbol with this
             // type, and only the builder reads the sections.
@@ -30,7 +34,8 @@ macro_rules! probe {
             static ABI: $crate::AbiNote = $crate::AbiNote::new($abi);
             #[used]
             #[unsafe(link_section = ".note.solo5.manifest")]
-            static MANIFEST: $crate::ManifestNote = $crate::ManifestNote::EMPTY;
+            static MANIFEST: $crate::ManifestNote<{ 1 + <[&str]>::len(&[$($network),*]) }> =
+                $crate::ManifestNote::networks(&[$($network),*]);
             #[used]
             #[unsafe(link_section = ".note.openbsd")]
             static FOREIGN: $crate::ForeignNote = $crate::ForeignNote::OPENBSD;

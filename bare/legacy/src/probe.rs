@@ -10,6 +10,7 @@ use crate::channel::{Found, Reader};
 use crate::console::Console;
 use crate::descriptors;
 use crate::info::{self, SCHEDULING_INFO, SUBJECT_INFO, load, load_unaligned};
+use crate::station;
 
 /// Entry: RDI = boot info, RSP = end of the RAM - 8.
 ///
@@ -42,6 +43,7 @@ extern "C" fn start(boot_info: u64) -> ! {
 
     let mut words = command_line.split_ascii_whitespace();
     match words.next() {
+        Some("serve") => station::serve(&mut console, words.next().unwrap_or("")),
         Some("receive") => receive(&mut console, words.next().unwrap_or(""), words.next().unwrap_or("")),
         // SAFETY: the handler of the exception does not return.
         Some("trap") => unsafe { asm!("ud2") },
@@ -113,11 +115,13 @@ fn receive(console: &mut Console, name: &str, count: &str) {
     let (Some((address, _)), Ok(count)) = (info::memory(name), count.parse::<u64>()) else {
         return say(console, format_args!("no channel '{name}'"));
     };
-    let (mut reader, mut received) = (Reader::new(address), 0);
+    let (mut reader, mut received, mut element) = (Reader::new(address), 0, [0; 8]);
     while received < count {
-        match reader.read() {
-            Found::Element(number) if number == received => received += 1,
-            Found::Element(number) => return say(console, format_args!("{number} in place of {received}")),
+        match reader.read(&mut element) {
+            Found::Element if u64::from_le_bytes(element) == received => received += 1,
+            Found::Element => {
+                return say(console, format_args!("not element {received}, but {element:?}"));
+            }
             Found::Nothing => pause(),
             Found::Overrun => return say(console, format_args!("overrun after {received} elements")),
         }
@@ -141,7 +145,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     halt()
 }
 
-fn say(console: &mut Console, line: core::fmt::Arguments<'_>) {
+pub(crate) fn say(console: &mut Console, line: core::fmt::Arguments<'_>) {
     let _ = writeln!(console, "legacy: {line}");
 }
 
@@ -150,7 +154,7 @@ fn text(address: u64) -> &'static str {
     unsafe { core::ffi::CStr::from_ptr(address as *const _) }.to_str().unwrap_or("")
 }
 
-fn pause() {
+pub(crate) fn pause() {
     core::hint::spin_loop();
 }
 

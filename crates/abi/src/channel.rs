@@ -204,10 +204,23 @@ impl<M: Memory, E: Element> Reader<M, E> {
     /// Gives up all elements written so far, and reads on with the next one. Returns how many were given up, as far as
     /// the writer's word goes.
     pub fn drain(&mut self) -> u64 {
+        self.drain_to(0)
+    }
+
+    /// Gives up all elements written so far but the latest ones, at most `keep` of them. Returns how many were given up,
+    /// as far as the writer's word goes.
+    pub fn drain_to(&mut self, keep: u64) -> u64 {
         let written = self.memory.load(WRITTEN).unwrap_or(self.read);
-        let lost = written.wrapping_sub(self.read);
-        self.read = written;
-        lost
+        let unread = written.wrapping_sub(self.read);
+        let kept = keep.min(unread).min(self.elements);
+        self.read = written.wrapping_sub(kept);
+        unread - kept
+    }
+
+    /// Elements the channel holds, as far as the writer's word goes; 0 before its first epoch was taken over.
+    #[must_use]
+    pub fn elements(&self) -> u64 {
+        self.elements
     }
 
     /// Whether [`Reader::read`] would say something new: not [`Read::Nothing`], [`Read::Inactive`] or once more
@@ -400,6 +413,26 @@ mod tests {
         assert_eq!(read(&mut reader), Err(Read::Nothing));
         writer.write(&Number(3));
         assert_eq!(read(&mut reader), Ok(3));
+    }
+
+    #[test]
+    fn a_reader_can_keep_the_latest_elements_after_an_overrun() {
+        let words = memory(4);
+        let (mut writer, mut reader) = pair(&words);
+        assert_eq!((read(&mut reader), reader.elements()), (Err(Read::EpochChanged), 4));
+        for number in 0..7 {
+            writer.write(&Number(number));
+        }
+        assert_eq!(read(&mut reader), Err(Read::Overrun));
+        assert_eq!(reader.drain_to(2), 5);
+        assert_eq!([read(&mut reader), read(&mut reader)], [Ok(5), Ok(6)]);
+        assert_eq!(reader.drain_to(2), 0, "nothing is read twice");
+        assert_eq!(read(&mut reader), Err(Read::Nothing));
+        for number in 7..20 {
+            writer.write(&Number(number));
+        }
+        assert_eq!(reader.drain_to(u64::MAX), 9, "no more is kept than the channel holds");
+        assert_eq!(read(&mut reader), Ok(16));
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Announcement {
 /// What the reader at the other end does after an overrun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overruns {
-    /// It goes on with the newest frame.
+    /// It goes on with frames that are still there.
     Recovered,
     /// Nothing any more, as unmodified unikernels do: an overrun must not happen.
     Fatal,
@@ -119,16 +119,19 @@ impl Losses {
 pub struct FrameReader<M> {
     reader: Reader<M, NetworkElement>,
     losses: Losses,
+    /// Nothing was read in this epoch. What was overwritten before that was not for this reader.
+    begins: bool,
 }
 
 impl<M: Memory> FrameReader<M> {
     /// A reader of the channel in `memory`, whether or not a writer has started it.
     pub fn new(memory: M) -> Self {
-        Self { reader: Reader::new(memory), losses: Losses::default() }
+        Self { reader: Reader::new(memory), losses: Losses::default(), begins: true }
     }
 
     /// Copies the next frame into `buffer` and returns its length; `None` if there is none. Frames longer than the buffer
-    /// are dropped; a buffer of [`MAX_FRAME`] bytes is long enough for each.
+    /// are dropped; a buffer of [`MAX_FRAME`] bytes is long enough for each. After an overrun it goes on with the newer half
+    /// of the channel.
     ///
     /// It does a bounded amount of work, whatever the writer does meanwhile: with `None`, [`FrameReader::is_ready`] can
     /// be true.
@@ -145,12 +148,21 @@ impl<M: Memory> FrameReader<M> {
                 }
                 Some(())
             }) {
-                Read::Element if frame.is_some() => return frame,
-                Read::Element => self.losses.unfit = self.losses.unfit.saturating_add(1),
-                Read::Overrun => {
-                    self.losses.overrun = self.losses.overrun.saturating_add(self.reader.drain());
+                Read::Element => {
+                    self.begins = false;
+                    match frame {
+                        Some(length) => return Some(length),
+                        None => self.losses.unfit = self.losses.unfit.saturating_add(1),
+                    }
                 }
-                Read::EpochChanged => {}
+                Read::Overrun => {
+                    let lost = self.reader.drain_to(self.reader.elements() / 2);
+                    if !self.begins {
+                        self.losses.overrun = self.losses.overrun.saturating_add(lost);
+                    }
+                    self.begins = false;
+                }
+                Read::EpochChanged => self.begins = true,
                 Read::Nothing | Read::Inactive | Read::Incompatible => return None,
             }
         }
@@ -226,16 +238,30 @@ mod tests {
     }
 
     #[test]
-    fn after_an_overrun_the_newest_frames_are_read_and_the_lost_ones_counted() {
+    fn after_an_overrun_the_newer_half_is_read_and_the_lost_frames_are_counted() {
         let words = memory(4);
         let (mut writer, mut reader) = pair(&words);
-        for number in 0..7 {
+        for number in 0..8 {
+            assert_eq!(writer.write(&[number], Overruns::Recovered), Ok(()));
+            if number == 0 {
+                assert_eq!(read(&mut reader), Some(vec![0]));
+            }
+        }
+        assert_eq!(read(&mut reader), Some(vec![6]));
+        assert_eq!(read(&mut reader), Some(vec![7]));
+        assert_eq!(read(&mut reader), None);
+        assert_eq!(reader.losses(), Losses { overrun: 5, unfit: 0 });
+    }
+
+    #[test]
+    fn what_was_overwritten_before_the_reader_began_is_no_loss() {
+        let words = memory(4);
+        let (mut writer, mut reader) = pair(&words);
+        for number in 0..8 {
             assert_eq!(writer.write(&[number], Overruns::Recovered), Ok(()));
         }
-        assert_eq!(read(&mut reader), None);
-        assert_eq!(reader.losses(), Losses { overrun: 7, unfit: 0 });
-        assert_eq!(writer.write(&[7], Overruns::Recovered), Ok(()));
-        assert_eq!(read(&mut reader), Some(vec![7]));
+        assert_eq!(read(&mut reader), Some(vec![6]));
+        assert_eq!(reader.losses(), Losses::default());
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use core::mem::size_of;
 use core::sync::atomic::AtomicU64;
 
-use palisade_abi::channel::{ELEMENTS, Element, Read, Reader};
+use palisade_abi::channel::{ELEMENTS, Element, HEADER_SIZE, Read, Reader};
+use palisade_abi::frame_channel::FrameReader;
 use palisade_abi::log_element::LogElement;
-use palisade_abi::network_element::NetworkElement;
+use palisade_abi::network_element::{MAX_FRAME, NetworkElement};
 use palisade_abi::note::ProgramNotes;
 use palisade_abi::plan::{
     Header, MAGIC, NONE, Plan, SourceEvent, VERSION, slice, source_action, target_action,
@@ -76,6 +77,9 @@ pub fn channel_reader(bytes: &[u8]) {
     read_hostile_channel::<NetworkElement>(bytes, |element| {
         let _ = element.frame();
     });
+    for buffer in [0, 100, MAX_FRAME] {
+        read_hostile_frames(bytes, &mut vec![0; buffer]);
+    }
 }
 
 /// A plan is refused, or no index in it leads nowhere.
@@ -97,13 +101,11 @@ pub fn plan(bytes: &[u8]) {
 }
 
 fn read_hostile_channel<E: Element>(bytes: &[u8], check: impl Fn(&E)) {
-    let (channel, changes) = bytes.split_at(bytes.len().min(64 + 4 * size_of::<E>()));
-    let words: Vec<AtomicU64> =
-        channel.as_chunks::<8>().0.iter().map(|w| AtomicU64::new(u64::from_le_bytes(*w))).collect();
+    let (words, changes) = hostile_channel(bytes, 4 * size_of::<E>());
     let memory = Shared::from(words.as_slice());
     let mut reader = Reader::<_, E>::new(memory);
     let mut element = E::new_zeroed();
-    for change in changes.as_chunks::<9>().0.iter().take(100) {
+    for change in changes {
         for _ in 0..6 {
             match reader.read(&mut element) {
                 Read::Element => check(&element),
@@ -112,13 +114,40 @@ fn read_hostile_channel<E: Element>(bytes: &[u8], check: impl Fn(&E)) {
                     let elements = memory.load(ELEMENTS).unwrap_or(0) as usize;
                     assert!((1..=memory.size() / size_of::<E>()).contains(&elements), "a lie is believed");
                 }
-                Read::Nothing | Read::Inactive => assert!(!reader.is_ready()),
-                Read::Incompatible => {}
+                Read::Nothing | Read::Inactive | Read::Incompatible => {
+                    assert!(!reader.is_ready(), "nobody can sleep");
+                }
             }
         }
-        let [at, value @ ..] = *change;
-        let _ = memory.store(usize::from(at) * 8, u64::from_le_bytes(value));
+        apply(&memory, change);
     }
+}
+
+fn read_hostile_frames(bytes: &[u8], buffer: &mut [u8]) {
+    let (words, changes) = hostile_channel(bytes, 4 * size_of::<NetworkElement>());
+    let memory = Shared::from(words.as_slice());
+    let mut reader = FrameReader::new(memory);
+    for change in changes {
+        for _ in 0..6 {
+            let before = reader.losses().total();
+            let length = reader.read(buffer);
+            assert!(length.is_none_or(|length| length <= buffer.len()));
+            assert!(reader.losses().total() >= before);
+        }
+        apply(&memory, change);
+    }
+}
+
+/// A channel whose slots have `size` bytes or less, and what happens to it.
+fn hostile_channel(bytes: &[u8], size: usize) -> (Vec<AtomicU64>, impl Iterator<Item = &[u8; 9]>) {
+    let (channel, changes) = bytes.split_at(bytes.len().min(HEADER_SIZE + size));
+    let words = channel.as_chunks::<8>().0.iter().map(|w| AtomicU64::new(u64::from_le_bytes(*w))).collect();
+    (words, changes.as_chunks::<9>().0.iter().take(100))
+}
+
+/// Changes a word: its number, and its new value.
+fn apply(memory: &Shared<'_>, [at, value @ ..]: &[u8; 9]) {
+    let _ = memory.store(usize::from(*at) * 8, u64::from_le_bytes(*value));
 }
 
 fn follow_every_index(bytes: &[u8]) {
