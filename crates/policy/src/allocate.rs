@@ -5,6 +5,7 @@
 mod channels;
 mod events;
 mod memory;
+mod network;
 mod program;
 mod schedule;
 mod space;
@@ -19,6 +20,7 @@ use crate::system::System;
 pub(crate) use channels::{channel_plans, next_address, window_size};
 pub(crate) use events::{is_native, signal_name, wire};
 pub(crate) use memory::OutOfMemory;
+pub(crate) use network::DMA_SIZE;
 pub(crate) use program::memory_size;
 pub(crate) use schedule::frames_of;
 
@@ -46,12 +48,14 @@ pub(crate) fn allocate(system: &System) -> Result<Plan, OutOfMemory> {
     let events = wire(system);
     let time_page = volatile.cleared(PAGE, "time: time page")?;
     let channels = channels::allocate(system, &mut volatile)?;
+    let devices = network::devices(system, &mut volatile)?;
     let shared = Shared {
         system,
         events: &events,
         channels: &channels,
         partitions: &times.partitions,
         places: &times.places,
+        devices: &devices,
         time_page,
         report,
         crash_record,
@@ -72,7 +76,7 @@ pub(crate) fn allocate(system: &System) -> Result<Plan, OutOfMemory> {
         partitions: times.partitions,
         subjects,
         channels,
-        devices: Vec::new(),
+        devices,
         major_frame_us: times.major_frame_us,
         report,
         crash_record,

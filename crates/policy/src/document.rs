@@ -130,7 +130,7 @@ pub(crate) fn apply_overrides(table: &mut Table, overrides: &[(String, String)],
 fn override_path(path: &str) -> Vec<&str> {
     let parts: Vec<&str> = path.split('.').map(str::trim).collect();
     match parts[..] {
-        ["subject" | "schedule", ..] | [_] => parts,
+        ["subject" | "schedule" | "network", ..] | [_] => parts,
         _ => [&["subject"], &parts[..]].concat(),
     }
 }

@@ -33,7 +33,10 @@ pub use options::{Certificate, Library, Options};
 pub use problem::{Problem, Problems};
 pub use rules::{Rule, rules};
 pub use source::{Located, Place, Source};
-pub use system::{Arrival, Channel, CpuFrames, End, EndAction, Event, Partition, Schedule, Subject, System};
+pub use system::{
+    Arrival, Channel, CpuFrames, Data, End, EndAction, Event, Network, Partition, Port, Protocol, Publish,
+    Schedule, Subject, System,
+};
 pub use units::{parse_duration, parse_size};
 
 use parse::Context;

@@ -1,5 +1,7 @@
 //! Machine files: what hardware a system is made for.
 
+mod devices;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,6 +13,8 @@ use crate::plan::{self, PortWrite};
 use crate::problem::{Collector, Problem};
 use crate::rules::{machine as rules, reading};
 use crate::source::{Located, Place, Source};
+
+use devices::Occupied;
 
 /// A machine as its file describes it, with the memory and CPUs of this system.
 #[derive(Debug, Clone)]
@@ -26,6 +30,19 @@ impl MachineDescription {
     #[must_use]
     pub fn usable_size(&self) -> u64 {
         self.machine.usable.iter().map(|(_, size)| size).sum()
+    }
+
+    /// The network card with this name, or the first one.
+    pub(crate) fn network_card(&self, name: Option<&str>) -> Option<&plan::MachineDevice> {
+        let is_wanted = |device: &&plan::MachineDevice| name.is_none_or(|name| device.name == name);
+        self.network_cards().find(is_wanted)
+    }
+
+    /// Its network cards.
+    pub(crate) fn network_cards(&self) -> impl Iterator<Item = &plan::MachineDevice> {
+        self.machine.devices.iter().filter(|device| match device.driver {
+            plan::Driver::VirtioNet => true,
+        })
     }
 
     /// The port writes of a power-off method.
@@ -100,7 +117,7 @@ fn read(name: &str, source: Arc<Source>, wanted: Wanted, problems: &Collector) -
             .map(|id| id.value)
             .collect()
     });
-    let (memory, usable) = memory(&fields, wanted.memory, problems)?;
+    let Memory { installed, ram, usable } = memory(&fields, wanted.memory, problems)?;
     let reset = port_writes(&fields, "reset", problems);
     if fields.entry("reset").is_none() {
         fields.missing(
@@ -108,30 +125,42 @@ fn read(name: &str, source: Arc<Source>, wanted: Wanted, problems: &Collector) -
             "give the port writes that reset the machine: [{ port = 0xcf9, width = 1, value = 6 }]",
         );
     }
+    let local_apic =
+        fields.integer("local_apic", 0..=u64::from(u32::MAX)).map_or(LOCAL_APIC, |address| address.value);
+    let ram = ram.into_iter().map(|(start, size)| Occupied { start, size, what: "memory".to_owned() });
+    let apic = Occupied { start: local_apic, size: PAGE, what: "the local APIC".to_owned() };
+    let (pci, devices) = devices::read(&fields, ram.chain([apic]).collect(), problems);
     let machine = plan::Machine {
         name: name.to_owned(),
-        memory,
+        memory: installed,
         usable,
         cpus,
         apic_ids: given_ids.unwrap_or_else(|| (0..u32::from(cpus)).collect()),
-        local_apic: fields
-            .integer("local_apic", 0..=u64::from(u32::MAX))
-            .map_or(LOCAL_APIC, |address| address.value),
+        local_apic,
         debug_port: fields.integer("debug_port", 1..=u16::MAX).map(|port| port.value),
         pm_timer_port: fields.integer("pm_timer_port", 1..=u16::MAX).map(|port| port.value),
         reset,
         serial_port: fields.integer("serial_port", 1..=0xfff8).map_or(COM1, |port| port.value),
         iommu: fields.boolean("iommu").is_some_and(|iommu| iommu.value),
-        pci: None,
-        devices: Vec::new(),
+        pci,
+        devices,
     };
     let power_off = power_off(&fields, problems);
     fields.finish();
     Some(MachineDescription { machine, power_off })
 }
 
-/// Installed memory and the usable ranges of it below 4 GiB.
-fn memory(fields: &Fields<'_>, wanted: Option<u64>, problems: &Collector) -> Option<(u64, Vec<(u64, u64)>)> {
+/// The memory of a machine.
+struct Memory {
+    /// Bytes altogether.
+    installed: u64,
+    /// Where it lies below 4 GiB, as (start, size); what is not usable included.
+    ram: Vec<(u64, u64)>,
+    /// What is usable of it below 4 GiB.
+    usable: Vec<(u64, u64)>,
+}
+
+fn memory(fields: &Fields<'_>, wanted: Option<u64>, problems: &Collector) -> Option<Memory> {
     let Some((key, node)) = fields.entry("memory") else {
         fields.missing("memory", "add a table: [memory] with `installed = \"512 MiB\"`");
         return None;
@@ -151,10 +180,11 @@ fn memory(fields: &Fields<'_>, wanted: Option<u64>, problems: &Collector) -> Opt
     let installed = installed?;
     let (low, installed_end) =
         if installed < low_limit { (installed, installed) } else { (low_beyond, FOUR_GIBIBYTES) };
+    let ram = explicit.clone().unwrap_or_else(|| vec![(0, low)]);
     let usable =
         explicit.unwrap_or_else(|| vec![(start, low.saturating_sub(firmware).saturating_sub(start))]);
     let end = installed_end.min(FOUR_GIBIBYTES);
-    Some((installed, usable.into_iter().filter_map(|range| clip(range, end)).collect()))
+    Some(Memory { installed, ram, usable: usable.into_iter().filter_map(|range| clip(range, end)).collect() })
 }
 
 /// The part of a range below `end`, in whole pages.

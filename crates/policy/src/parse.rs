@@ -1,6 +1,8 @@
 //! Reading a description: TOML to [`System`], every mistake of the text reported.
 
 mod connections;
+mod data;
+mod network;
 mod schedule;
 mod subject;
 
@@ -18,7 +20,6 @@ use crate::rules::programs as rules;
 use crate::source::{Located, Place, Source};
 use crate::system::{EndAction, System};
 
-#[cfg(test)]
 pub(crate) use subject::NATIVES;
 
 /// What reading needs beside the text.
@@ -48,7 +49,7 @@ pub(crate) fn parse(source: &Arc<Source>, default_name: &str, context: &Context<
     let machine = machine::load(&machine_name, context.folder, wanted, problems)
         .map(|machine| Located::new(Arc::new(machine), &machine_name.place));
     let on_end = fields.choice("on_end", &END_ACTIONS).map_or(EndAction::PowerOff, |action| action.value);
-    let system = System {
+    let mut system = System {
         machine,
         power_off: fields.text("power_off"),
         on_end: context.options.on_end.unwrap_or(on_end),
@@ -59,10 +60,15 @@ pub(crate) fn parse(source: &Arc<Source>, default_name: &str, context: &Context<
         init: init(&start, context),
         channels: connections::channels(&fields, problems),
         events: connections::events(&fields, problems),
+        network: network::network(&fields, &start, problems),
         schedule: schedule::schedule(&fields, &start, problems),
         name,
     };
     fields.finish();
+    if system.network_card().is_some() && !system.ports().is_empty() {
+        system.subjects.insert(NATIVES.len(), subject::nic(&start, context));
+    }
+    network::publish_instead(&context.options.publish, &mut system, problems);
     system
 }
 

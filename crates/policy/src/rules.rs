@@ -4,9 +4,11 @@
 //! some on the finished plan. [`rules`] lists all of them; the book's list is made from it.
 
 pub(crate) mod connections;
+pub(crate) mod data;
 pub(crate) mod machine;
 pub(crate) mod memory;
 pub(crate) mod names;
+pub(crate) mod network;
 pub(crate) mod programs;
 pub(crate) mod reading;
 pub(crate) mod schedule;
@@ -102,6 +104,12 @@ static RULES: &[&Rule] = &[
     &connections::EVENT_NAMES,
     &connections::EVENT_COUNT,
     &connections::HANDOVER,
+    &network::CARD,
+    &network::PORTS,
+    &network::PUBLISH,
+    &network::DMA_UNCONFINED,
+    &data::SIZE,
+    &data::CERTIFICATE,
     &schedule::CPU_EXISTS,
     &schedule::KERNEL_CPUS,
     &schedule::CPUS_COVERED,
@@ -114,6 +122,10 @@ static RULES: &[&Rule] = &[
     &machine::MEMORY_MAP,
     &machine::POWER_OFF,
     &machine::APIC_IDS,
+    &machine::PCI,
+    &machine::DEVICES,
+    &machine::BARS,
+    &machine::MSIX,
     &machine::PORT_OWNERS,
 ];
 

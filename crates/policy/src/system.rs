@@ -1,6 +1,8 @@
 //! A description after reading: every value in its type, defaults filled in, places kept. Nothing is checked against
 //! anything else yet; that is what the rules do.
 
+mod network;
+
 use std::sync::Arc;
 
 use palisade_abi::plan::FatalAction;
@@ -10,6 +12,9 @@ use crate::elf::{InitStub, Program};
 use crate::machine::MachineDescription;
 use crate::plan::{Exceptions, SubjectKind};
 use crate::source::Located;
+
+pub use network::{Network, Port, Protocol, Publish};
+pub(crate) use network::{input_name, output_name};
 
 /// A system as described.
 #[derive(Debug, Clone)]
@@ -24,7 +29,8 @@ pub struct System {
     pub on_end: EndAction,
     /// What a fatal kernel condition does.
     pub on_fatal: FatalAction,
-    /// Subjects in the order of their identifiers: time, log, supervisor, then the unikernels as described.
+    /// Subjects in the order of their identifiers: time, log, supervisor, nic if it is needed, then the unikernels as
+    /// described.
     pub subjects: Vec<Subject>,
     /// The program that restores a subject's memory before it starts; `None` if it could not be read.
     pub init: Option<InitStub>,
@@ -32,6 +38,8 @@ pub struct System {
     pub channels: Vec<Channel>,
     /// Events between unikernels.
     pub events: Vec<Event>,
+    /// How unikernels reach the machine's network.
+    pub network: Network,
     /// When everything runs.
     pub schedule: Schedule,
 }
@@ -108,6 +116,10 @@ pub struct Subject {
     pub cpu: Option<Located<u16>>,
     /// Bytes of its log channel.
     pub log_size: Located<u64>,
+    /// Files that it reads as memory regions.
+    pub data: Vec<Data>,
+    /// Where it is published while an emulator runs the system.
+    pub publish: Vec<Located<Publish>>,
 }
 
 impl Subject {
@@ -115,6 +127,15 @@ impl Subject {
     fn default_cpu(&self) -> u16 {
         self.cpu.as_ref().map_or(0, |cpu| cpu.value)
     }
+}
+
+/// A file that a subject reads as a memory region.
+#[derive(Debug, Clone)]
+pub struct Data {
+    /// The region's name; it stands where the file was named.
+    pub name: Located<String>,
+    /// The bytes.
+    pub contents: Arc<[u8]>,
 }
 
 /// Something that a subject may do to the machine as a whole: it gets a source event for it.

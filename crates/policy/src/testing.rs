@@ -64,6 +64,14 @@ impl Elf {
         Self { entry: INIT_STUB, segments: vec![text], notes: Vec::new(), ..Self::unikernel() }
     }
 
+    /// A native program with these network devices.
+    pub(crate) fn native_with_networks(names: &[&str]) -> Self {
+        let devices: Vec<_> = names.iter().map(|name| (*name, 2)).collect();
+        let mut elf = Self::native();
+        elf.notes.extend(Self::with_devices(&devices).notes.into_iter().skip(1));
+        elf
+    }
+
     /// A unikernel with these devices: (name, 1 = block or 2 = network).
     pub(crate) fn with_devices(devices: &[(&str, u32)]) -> Self {
         let mut contents = words(&[0, 1, devices.len() as u32 + 1]);
@@ -126,7 +134,8 @@ pub(crate) struct TestLibrary(pub(crate) BTreeMap<String, Elf>);
 impl TestLibrary {
     /// The system's own programs, and `hello`, which is native.
     pub(crate) fn new() -> Self {
-        let natives = ["time", "log", "supervisor", "hello"].map(|name| (name.to_owned(), Elf::native()));
+        let natives =
+            ["time", "log", "supervisor", "nic", "hello"].map(|name| (name.to_owned(), Elf::native()));
         Self(natives.into_iter().chain([("init".to_owned(), Elf::init())]).collect())
     }
 
@@ -143,7 +152,7 @@ impl Library for TestLibrary {
     }
 
     fn unikernels(&self) -> Vec<String> {
-        let own = ["time", "log", "supervisor", "init"];
+        let own = ["time", "log", "supervisor", "nic", "init"];
         self.0.keys().filter(|name| !own.contains(&name.as_str())).cloned().collect()
     }
 }

@@ -1,6 +1,7 @@
 //! Whole systems, from text to plan: what each subject gets, and promises that hold for every system.
 
 mod elf;
+mod network;
 mod properties;
 mod wiring;
 

@@ -1,11 +1,12 @@
-//! Channels: the log channel of every subject, then those of the description; and where they lie.
+//! Channels: the log channel of every subject, those of the description, and two for every port of the network; and where
+//! they lie.
 
 use palisade_abi::layout::{CHANNELS, LARGE_PAGE, PAGE, PRISTINE};
 
 use super::events::{LOG, SUPERVISOR};
 use super::memory::{OutOfMemory, Volatile};
 use crate::plan::Channel;
-use crate::system::System;
+use crate::system::{Port, System, input_name, output_name};
 
 /// A channel before it has a place.
 #[derive(Debug, Clone)]
@@ -45,7 +46,41 @@ pub(crate) fn channel_plans(system: &System) -> Vec<ChannelPlan> {
             size: channel.size.value,
         })
     });
-    logs.chain(described).collect()
+    logs.chain(described).chain(port_channels(system)).collect()
+}
+
+/// Two channels between the network driver and each of its ports.
+fn port_channels(system: &System) -> Vec<ChannelPlan> {
+    let Some(nic) = system.nic() else { return Vec::new() };
+    let size = system.network.channel_size.value;
+    let channels = |(number, port): (usize, Port<'_>)| {
+        let name = |resource: &str| format!("{}:{resource}", system.subjects[port.subject].name.value);
+        let (input, output) = (input_name(port.device), output_name(port.device));
+        [
+            ChannelPlan {
+                name: name(&input),
+                writer: nic,
+                writer_resource: input_name(&port_name(number)),
+                reader: port.subject,
+                reader_resource: input,
+                size,
+            },
+            ChannelPlan {
+                name: name(&output),
+                writer: port.subject,
+                writer_resource: output,
+                reader: nic,
+                reader_resource: output_name(&port_name(number)),
+                size,
+            },
+        ]
+    };
+    system.ports().into_iter().enumerate().flat_map(channels).collect()
+}
+
+/// What the network driver calls a port.
+pub(crate) fn port_name(number: usize) -> String {
+    format!("port{number}")
 }
 
 pub(super) fn allocate(system: &System, volatile: &mut Volatile) -> Result<Vec<Channel>, OutOfMemory> {
@@ -64,7 +99,7 @@ pub(super) fn allocate(system: &System, volatile: &mut Volatile) -> Result<Vec<C
     channel_plans(system).into_iter().map(allocate).collect()
 }
 
-/// Where a channel of this size begins at the earliest from `address` on.
+/// Where a region of this size begins at the earliest from `address` on: on a large page, if it can be mapped with them.
 pub(crate) fn next_address(address: u64, size: u64) -> u64 {
     if size >= LARGE_PAGE { address.next_multiple_of(LARGE_PAGE) } else { address }
 }

@@ -3,8 +3,9 @@
 use palisade_abi::plan::{source_action, target_action};
 use palisade_abi::supervisor_config::Restart;
 
+use super::channels::port_name;
 use crate::plan::{SourceEvent, TargetEvent};
-use crate::system::{Arrival, EndAction, MachineRight, Subject, System};
+use crate::system::{Arrival, EndAction, MachineRight, Subject, System, input_name, output_name};
 
 /// The events of a subject.
 #[derive(Debug, Clone, Default)]
@@ -56,6 +57,7 @@ pub(crate) fn wire(system: &System) -> Vec<SubjectEvents> {
     let mut events = vec![SubjectEvents::default(); system.subjects.len()];
     wire_own(system, &mut events);
     wire_described(system, &mut events);
+    wire_network(system, &mut events);
     wire_supervisor(system, &mut events);
     events
 }
@@ -113,6 +115,24 @@ fn wire_described(system: &System, events: &mut [SubjectEvents]) {
         let number = events[reader].target(&signal_name(&to.name), target_action::NONE, 0);
         let target = Some((reader as u16, number));
         events[writer].add_named_source(&signal_name(&from.name), source_action::NONE, target);
+    }
+}
+
+/// The network driver starts its device, and wakes the unikernels behind its ports as they wake it.
+fn wire_network(system: &System, events: &mut [SubjectEvents]) {
+    let Some(nic) = system.nic() else { return };
+    events[nic].add_named_source(START_DEVICE, source_action::START_DEVICE, None);
+    if let Some(start) = events[nic].sources.last_mut() {
+        start.device = Some(0);
+    }
+    let frames = events[nic].target(PORT_READY, target_action::NONE, 0);
+    for (number, port) in system.ports().into_iter().enumerate() {
+        let arrived = signal_name(&input_name(port.device));
+        let arrived = events[port.subject].target(&arrived, target_action::NONE, 0);
+        let target = Some((port.subject as u16, arrived));
+        events[nic].add_named_source(&signal_name(&port_name(number)), source_action::NONE, target);
+        let written = signal_name(&output_name(port.device));
+        events[port.subject].add_named_source(&written, source_action::NONE, Some((nic as u16, frames)));
     }
 }
 
@@ -178,6 +198,9 @@ pub(crate) const END: &str = "end";
 const STOPPED: &str = "stopped";
 const SUBJECT_CHANGED: &str = "subject_changed";
 const LOG_READY: &str = "log_ready";
+/// The network driver's source event that lets its device reach memory.
+pub(crate) const START_DEVICE: &str = "device_start";
+const PORT_READY: &str = "port_ready";
 /// The source events below have fixed numbers.
 const FIRST_NAMED: u8 = 8;
 

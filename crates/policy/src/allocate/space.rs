@@ -1,23 +1,25 @@
 //! The address space of each subject: which regions it has, where, and what its subject info says about them.
 
+use std::sync::Arc;
+
 use palisade_abi::init_table::{self, Operation};
 use palisade_abi::layout::{
-    BOOT_INFO, BOOT_INFO_SIZE, CONFIG, CRASH_RECORD, INIT_STUB, INIT_TABLE, OTHER_STATUS, PAGE, REPORT,
+    BOOT_INFO, BOOT_INFO_SIZE, CONFIG, CRASH_RECORD, DATA, INIT_STUB, INIT_TABLE, OTHER_STATUS, PAGE, REPORT,
     SCHEDULING_INFO, STACK_TOP, STATUS, SUBJECT_INFO, SUBJECT_INFO_SIZE, TIME_INFO, TIMED_EVENT,
     page_align_up,
 };
 use palisade_abi::subject_info::MemoryKind;
 
-use super::channels::channel_plans;
-use super::events::{SubjectEvents, is_native};
+use super::channels::{channel_plans, next_address};
+use super::events::{SubjectEvents, is_native, signal_name};
 use super::memory::{OutOfMemory, Volatile};
 use super::schedule::SubjectPlace;
-use super::{program, supervisor};
+use super::{network, program, supervisor};
 use crate::elf::Program;
 use crate::plan::{
-    Backing, Channel, Partition, Region, Resource, ResourceData, Rights, Subject, SubjectKind,
+    Backing, Channel, Device, Partition, Region, Resource, ResourceData, Rights, Subject, SubjectKind,
 };
-use crate::system::{self, System};
+use crate::system::{self, Data, System, output_name};
 
 /// What all subjects' spaces are made from.
 pub(crate) struct Shared<'a> {
@@ -26,6 +28,7 @@ pub(crate) struct Shared<'a> {
     pub(crate) channels: &'a [Channel],
     pub(crate) partitions: &'a [Partition],
     pub(crate) places: &'a [SubjectPlace],
+    pub(crate) devices: &'a [Device],
     pub(crate) time_page: u64,
     pub(crate) report: u64,
     pub(crate) crash_record: u64,
@@ -65,6 +68,7 @@ fn subject(
     space.add_native(program, status[id], name, volatile)?;
     space.add_channels(id, shared);
     space.add_own_extras(id, shared, status);
+    space.add_data(&described.data);
     space.resources.extend(event_resources(events));
     let ram_end = space.add_program(program, described.ram.value, name, volatile)?;
     space.add_init(init, program.entry);
@@ -93,7 +97,7 @@ fn subject(
         target_events: events.targets.clone(),
         on_fault: Some(events.stopped),
         on_halt: Some(events.stopped),
-        on_pause: None,
+        on_pause: on_pause(id, shared),
         ports: ports(described.kind, shared.system),
         msrs: Vec::new(),
         xcr0: X87_SSE_AVX,
@@ -133,6 +137,13 @@ impl Space {
     fn describe(&mut self, name: &str, kind: MemoryKind, address: u64, size: u64, writable: bool) {
         let data = ResourceData::Memory { kind: kind as u8, address, size, writable, executable: false };
         self.resources.push(Resource { name: name.to_owned(), data });
+    }
+
+    /// Bytes that the subject finds by name and may read.
+    fn add_content(&mut self, name: &str, address: u64, bytes: Arc<[u8]>) {
+        let size = page_align_up(bytes.len() as u64);
+        self.add(name, address, size, Rights::Read, Backing::Content(bytes));
+        self.describe(name, MemoryKind::Subject, address, size, false);
     }
 
     /// What every subject learns from builder and kernel.
@@ -205,13 +216,51 @@ impl Space {
                     let address = OTHER_STATUS + other as u64 * PAGE;
                     self.add_resource(&name, MemoryKind::State, address, PAGE, Rights::Read, *page);
                 }
-                let config = supervisor::config(shared.system, &shared.events[id]);
-                let size = page_align_up(config.len() as u64);
-                self.add("config", CONFIG, size, Rights::Read, Backing::Content(config.into()));
-                self.describe("config", MemoryKind::Subject, CONFIG, size, false);
+                self.add_content(
+                    "config",
+                    CONFIG,
+                    supervisor::config(shared.system, &shared.events[id]).into(),
+                );
             }
-            SubjectKind::Time | SubjectKind::Nic | SubjectKind::Unikernel => {}
+            SubjectKind::Nic => {
+                let own = shared.devices.iter().filter(|device| usize::from(device.subject) == id);
+                own.for_each(|device| self.add_device(id, device, shared));
+            }
+            SubjectKind::Time | SubjectKind::Unikernel => {}
         }
+    }
+
+    /// The files that the subject reads, each followed by an unmapped page.
+    fn add_data(&mut self, regions: &[Data]) {
+        let mut next = DATA;
+        for region in regions {
+            let size = region.contents.len() as u64;
+            let address = next_address(next, size);
+            self.add_content(&region.name.value, address, region.contents.clone());
+            next = address + page_align_up(size) + PAGE;
+        }
+    }
+
+    /// A device that the subject drives: what it sees of it, the memory it shares with it, and its configuration.
+    fn add_device(&mut self, id: usize, device: &Device, shared: &Shared<'_>) {
+        for part in network::parts(device) {
+            let rights = if part.bar.is_some() { Rights::ReadWrite } else { Rights::Read };
+            self.add(&part.name, part.address, part.size, rights, Backing::Device(part.phys));
+            let writable = rights == Rights::ReadWrite;
+            self.describe(&part.name, MemoryKind::Device, part.address, part.size, writable);
+        }
+        for (address, phys, size) in &device.dma {
+            self.add_resource("dma", MemoryKind::Subject, *address, *size, Rights::ReadWrite, *phys);
+        }
+        let channel = |name: &str| {
+            let channel = self.resources.iter().find(|resource| resource.name == name);
+            match channel.map(|resource| &resource.data) {
+                Some(ResourceData::Memory { address, size, .. }) => (*address, *size),
+                _ => (0, 0),
+            }
+        };
+        let config = network::config(shared.system, device, &shared.events[id], channel);
+        self.add_content("config", CONFIG, config.into());
     }
 
     /// The program and its RAM, whose end is the result.
@@ -241,6 +290,14 @@ impl Space {
         let size = page_align_up(table.len() as u64);
         self.add("init table", INIT_TABLE, size, Rights::Read, Backing::Content(table.into()));
     }
+}
+
+/// An unmodified unikernel tells nobody that it has written a frame, but it pauses when it has nothing else to do.
+fn on_pause(id: usize, shared: &Shared<'_>) -> Option<u8> {
+    shared.system.nic()?;
+    let first = shared.system.ports().into_iter().find(|port| port.subject == id)?;
+    let foreign = !is_native(&shared.system.subjects[id]);
+    foreign.then(|| shared.events[id].source(&signal_name(&output_name(first.device)))).flatten()
 }
 
 /// The source events that the subject itself raises. The one for its own stop is the kernel's to raise.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use palisade_abi::supervisor_config::Restart;
 
-use super::{Context, not_built_in};
+use super::{Context, data, network, not_built_in};
 use crate::document::{Fields, Node, did_you_mean};
 use crate::elf::{File, Flaw, Program};
 use crate::input::{LARGEST_PROGRAM, read_file};
@@ -48,7 +48,14 @@ fn native(name: &str, kind: SubjectKind, start: &Place, context: &Context<'_>) -
         rights: Vec::new(),
         cpu: None,
         log_size: Located::new(DEFAULT_LOG_SIZE, start),
+        data: Vec::new(),
+        publish: Vec::new(),
     }
+}
+
+/// The network driver. Its reason to end may lie outside the machine, so that it is started again whatever happens.
+pub(super) fn nic(start: &Place, context: &Context<'_>) -> Subject {
+    Subject { restart: Restart::Always, ..native("nic", SubjectKind::Nic, start, context) }
 }
 
 fn unikernel(name: &Located<String>, node: &Node, context: &Context<'_>) -> Option<Subject> {
@@ -61,12 +68,15 @@ fn unikernel(name: &Located<String>, node: &Node, context: &Context<'_>) -> Opti
         |value: Option<Located<u64>>, default| value.unwrap_or_else(|| Located::new(default, &name.place));
     let backoff = or(fields.duration("backoff"), DEFAULT_BACKOFF);
     let default_max = DEFAULT_BACKOFF_MAX.max(backoff.value);
+    let command_line = fields.text("bootparams").unwrap_or_else(|| Located::new(String::new(), &name.place));
     let subject = Subject {
         name: name.clone(),
         kind: SubjectKind::Unikernel,
         program_name: program_name.unwrap_or_else(|| Located::new(String::new(), &name.place)),
         program,
-        command_line: fields.text("bootparams").unwrap_or_else(|| Located::new(String::new(), &name.place)),
+        data: data::all(&fields, name, &command_line.value, context),
+        publish: network::publish(fields.array("publish"), context.problems),
+        command_line,
         ram: or(fields.size("ram"), DEFAULT_RAM),
         restart: fields.choice("restart", &RESTARTS).map_or(Restart::Never, |restart| restart.value),
         backoff,

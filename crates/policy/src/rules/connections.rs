@@ -11,7 +11,7 @@ use crate::document::did_you_mean;
 use crate::plan::SubjectKind;
 use crate::problem::{Collector, Problem};
 use crate::source::{Located, Place};
-use crate::system::{Arrival, End, System};
+use crate::system::{Arrival, End, System, input_name, output_name};
 
 pub(crate) static CHANNEL_ENDS: Rule = Rule {
     id: "channel-ends",
@@ -110,30 +110,41 @@ fn check_end(end: &Located<End>, rule: &'static Rule, system: &System, problems:
 }
 
 fn check_resource_names(system: &System, problems: &Collector) {
+    let mut seen: BTreeMap<(&str, String), &Place> = BTreeMap::new();
+    for port in system.ports() {
+        let subject = &system.subjects[port.subject];
+        for name in [input_name(port.device), output_name(port.device)] {
+            seen.insert((&subject.name.value, name), &subject.program_name.place);
+        }
+    }
     let ends = system.channels.iter().flat_map(|channel| [&channel.writer, &channel.reader]);
-    let mut seen: BTreeMap<(&str, &str), &Place> = BTreeMap::new();
-    for end in ends {
-        let (subject, name) = (end.value.subject.as_str(), end.value.name.as_str());
-        check_resource_name(end, problems);
+    let ends = ends.map(|end| (end.value.subject.as_str(), end.value.name.as_str(), &end.place));
+    let data = system.subjects.iter().flat_map(|subject| {
+        let name = subject.name.value.as_str();
+        subject.data.iter().map(move |region| (name, region.name.value.as_str(), &region.name.place))
+    });
+    for (subject, name, place) in ends.chain(data) {
+        check_resource_name(name, place, problems);
         if OWN_RESOURCES.contains(&name) {
             problems.add(
                 Problem::error(&RESOURCE_NAMES, format!("`{subject}` has a resource `{name}` anyway"))
-                    .at(&end.place, "taken by the builder")
+                    .at(place, "taken by the builder")
                     .help(format!("choose a name other than {}", OWN_RESOURCES.join(", "))),
             );
         }
-        if let Some(first) = seen.insert((subject, name), &end.place) {
+        if let Some(first) = seen.insert((subject, name.to_owned()), place) {
             problems.add(
                 Problem::error(&RESOURCE_NAMES, format!("`{subject}` has two resources called `{name}`"))
-                    .at(&end.place, "the second one")
+                    .at(place, "the second one")
                     .at(first, "the first one")
                     .help("a subject finds its resources by name: give one of them another name"),
             );
         }
     }
     for event in &system.events {
-        check_resource_name(&event.from, problems);
-        check_resource_name(&event.to, problems);
+        for end in [&event.from, &event.to] {
+            check_resource_name(&end.value.name, &end.place, problems);
+        }
     }
     for channel in system.channels.iter().filter(|channel| channel.signal) {
         let name = &channel.writer.value.name;
@@ -153,9 +164,11 @@ fn check_resource_names(system: &System, problems: &Collector) {
 
 fn check_resource_count(system: &System, problems: &Collector) {
     let ends = || system.channels.iter().flat_map(|channel| [&channel.writer, &channel.reader]);
-    for (subject, events) in system.subjects.iter().zip(wire(system)) {
+    let ports = system.ports();
+    for ((id, subject), events) in system.subjects.iter().enumerate().zip(wire(system)) {
         let described = ends().filter(|end| end.value.subject == subject.name.value).count();
-        let count = OWN_RESOURCES.len() + described + events.sources.len();
+        let ports = 2 * ports.iter().filter(|port| port.subject == id).count();
+        let count = OWN_RESOURCES.len() + described + ports + subject.data.len() + events.sources.len();
         if count > MAX_RESOURCES {
             problems.add(
                 Problem::error(
@@ -163,16 +176,16 @@ fn check_resource_count(system: &System, problems: &Collector) {
                     format!("`{}` would have {count} resources", subject.name.value),
                 )
                 .at(&subject.name.place, "too many resources")
-                .help(format!("a subject info lists {MAX_RESOURCES}: use fewer channels and events")),
+                .help(format!("a subject info lists {MAX_RESOURCES}: use fewer channels, events and data")),
             );
         }
     }
 }
 
-fn check_resource_name(end: &Located<End>, problems: &Collector) {
-    let name = &end.value.name;
+fn check_resource_name(name: &str, place: &Place, problems: &Collector) {
     let wrong = match name.chars().find(|c| !c.is_ascii_graphic()) {
         Some(c) => format!("`{}` cannot be part of it", c.escape_default()),
+        None if name.is_empty() => "it is empty".to_owned(),
         None if name.len() > MAX_NAME => format!("it has {} bytes", name.len()),
         None => return,
     };
@@ -181,13 +194,14 @@ fn check_resource_name(end: &Located<End>, problems: &Collector) {
             &RESOURCE_NAMES,
             format!("`{}` is no name for a resource: {wrong}", name.escape_debug()),
         )
-        .at(&end.place, "this name")
+        .at(place, "this name")
         .help(format!("use 1 to {MAX_NAME} printable ASCII characters without spaces")),
     );
 }
 
 fn check_event_names(system: &System, problems: &Collector) {
     check_source_names(system, problems);
+    check_port_events(system, problems);
     let mut arrivals: BTreeMap<(&str, &str), (Arrival, &Place)> = BTreeMap::new();
     for event in &system.events {
         let to = &event.to.value;
@@ -235,6 +249,29 @@ fn check_source_names(system: &System, problems: &Collector) {
                     .at(first, "the first one")
                     .help("one event has one target: give one of them another name"),
             );
+        }
+    }
+}
+
+/// The events of a network device that the builder connects are the builder's.
+fn check_port_events(system: &System, problems: &Collector) {
+    for port in system.ports() {
+        let subject = &system.subjects[port.subject].name.value;
+        let raised = signal_name(&output_name(port.device));
+        let arriving = signal_name(&input_name(port.device));
+        for event in &system.events {
+            for (end, name) in [(&event.from, &raised), (&event.to, &arriving)] {
+                if end.value.subject == *subject && end.value.name == *name {
+                    problems.add(
+                        Problem::error(
+                            &EVENT_NAMES,
+                            format!("the event `{name}` of `{subject}` is the builder's"),
+                        )
+                        .at(&end.place, "belongs to the network device")
+                        .help("choose another name"),
+                    );
+                }
+            }
         }
     }
 }

@@ -32,6 +32,30 @@ pub(crate) static APIC_IDS: Rule = Rule {
     check: Check::System(check_apic_ids),
 };
 
+pub(crate) static PCI: Rule = Rule {
+    id: "pci-bus",
+    specification: "The PCI configuration space and the window for base addresses lie below 4 GiB; the former overlaps neither memory nor interrupt controllers.",
+    check: Check::Reading,
+};
+
+pub(crate) static DEVICES: Rule = Rule {
+    id: "device-names",
+    specification: "Every device of a machine has a name and an address on the PCI bus of its own.",
+    check: Check::Reading,
+};
+
+pub(crate) static BARS: Rule = Rule {
+    id: "device-bars",
+    specification: "Base addresses are aligned powers of two of at least a page, inside the window, and overlap neither each other, memory, configuration space nor interrupt controllers.",
+    check: Check::Reading,
+};
+
+pub(crate) static MSIX: Rule = Rule {
+    id: "device-msix",
+    specification: "The MSI-X table of a device lies in a base address range of its own, which no subject ever gets.",
+    check: Check::Reading,
+};
+
 pub(crate) static PORT_OWNERS: Rule = Rule {
     id: "port-owners",
     specification: "No I/O port belongs to two subjects, or to a subject and the kernel.",

@@ -3,7 +3,7 @@
 use palisade_abi::layout::{CHANNELS, MAX_SUBJECTS, PAGE, PROGRAM_END};
 
 use super::{Check, Rule};
-use crate::allocate::{OutOfMemory, channel_plans, memory_size, next_address, window_size};
+use crate::allocate::{DMA_SIZE, OutOfMemory, channel_plans, memory_size, next_address, window_size};
 use crate::plan::{Backing, Plan, Region, Rights};
 use crate::problem::{Collector, Problem};
 use crate::source::{Located, Place};
@@ -12,7 +12,7 @@ use crate::units;
 
 pub(crate) static FITS: Rule = Rule {
     id: "memory-fits",
-    specification: "Programs, RAM and channels of all subjects fit the usable memory of the machine below 4 GiB.",
+    specification: "Programs, RAM, data and channels of all subjects fit the usable memory of the machine below 4 GiB.",
     check: Check::System(check_fits),
 };
 
@@ -65,7 +65,11 @@ fn check_fits(system: &System, problems: &Collector) {
     let programs = system.subjects.iter().filter_map(|subject| subject.program.as_deref());
     let sizes = (system.subjects.iter().map(|subject| subject.ram.value))
         .chain(channel_plans(system).into_iter().map(|channel| channel.size))
-        .chain(programs.map(memory_size));
+        .chain(programs.map(memory_size))
+        .chain(
+            system.subjects.iter().flat_map(|subject| &subject.data).map(|data| data.contents.len() as u64),
+        )
+        .chain(system.nic().map(|_| DMA_SIZE));
     let wanted = sizes.fold(0, u64::saturating_add);
     if wanted <= machine.value.usable_size() {
         return;
@@ -126,7 +130,7 @@ fn check_channel_sizes(system: &System, problems: &Collector) {
     let channels = system.channels.iter().map(|channel| &channel.size);
     let logs = system.subjects.iter().map(|subject| &subject.log_size);
     let wrong = |size: &&Located<u64>| size.value == 0 || !size.value.is_multiple_of(PAGE);
-    for size in channels.chain(logs).filter(wrong) {
+    for size in channels.chain(logs).chain([&system.network.channel_size]).filter(wrong) {
         problems.add(
             Problem::error(&CHANNEL_SIZE, format!("a channel cannot have {}", units::size(size.value)))
                 .at(&size.place, "not a whole number of pages")

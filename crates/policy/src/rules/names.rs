@@ -24,13 +24,13 @@ pub(crate) static SYNTAX: Rule = Rule {
 
 pub(crate) static RESERVED: Rule = Rule {
     id: "reserved-names",
-    specification: "No unikernel has the name of a subject that every system has, and no channel that of a log channel.",
+    specification: "No unikernel has the name of one of the system's own subjects, and no channel that of a log channel.",
     check: Check::System(check_reserved),
 };
 
 pub(crate) static COUNT: Rule = Rule {
     id: "subject-count",
-    specification: "A system has at least one unikernel, and at most 64 subjects with its own three.",
+    specification: "A system has at least one unikernel, and at most 64 subjects with its own.",
     check: Check::System(check_count),
 };
 
@@ -39,7 +39,7 @@ pub(crate) fn is_allowed(c: char) -> bool {
     matches!(c, 'a'..='z' | '0'..='9' | '_' | '-')
 }
 
-/// Whether it is the name of something that every system has.
+/// Whether it is the name of something that systems have of themselves.
 pub(crate) fn is_reserved(name: &str) -> bool {
     RESERVED_NAMES.contains(&name)
 }
@@ -136,6 +136,7 @@ fn check_count(system: &System, problems: &Collector) {
     }
 }
 
-/// The subjects that every system has, programs that are no unikernels, and tables of a description.
-const RESERVED_NAMES: [&str; 7] = ["time", "log", "supervisor", "init", "kernel", "subject", "schedule"];
+/// The subjects that systems have of themselves, programs that are no unikernels, and tables of a description.
+const RESERVED_NAMES: [&str; 9] =
+    ["time", "log", "supervisor", "nic", "init", "kernel", "subject", "schedule", "network"];
 const LOG_PREFIX: &str = "debuglog_";

@@ -8,7 +8,7 @@ use super::{Check, Rule};
 use crate::elf::Device;
 use crate::plan::SubjectKind;
 use crate::problem::{Collector, Problem};
-use crate::system::{Subject, System};
+use crate::system::{Subject, System, input_name, output_name};
 use crate::units;
 
 pub(crate) static ELF: Rule = Rule {
@@ -61,7 +61,7 @@ pub(crate) static COMMAND_LINE: Rule = Rule {
 
 pub(crate) static DEVICES: Rule = Rule {
     id: "devices-connected",
-    specification: "Every device of a unikernel's manifest is connected: network device `x` by channels `x|in` and `x|out`.",
+    specification: "Every device of a unikernel's manifest is connected: network device `x` by channels `x|in` and `x|out`, or by neither to the machine's network card.",
     check: Check::System(check_devices),
 };
 
@@ -123,28 +123,35 @@ fn check_devices(system: &System, problems: &Collector) {
     }
 }
 
+/// A network device without channels is connected to the network card, if the machine has one.
 fn check_network_device(subject: &Subject, device: &Device, system: &System, problems: &Collector) {
     let name = &subject.name.value;
-    let (input, output) = (format!("{}|in", device.name), format!("{}|out", device.name));
-    let reads =
-        system.channels.iter().any(|c| c.reader.value.subject == *name && c.reader.value.name == input);
-    let writes =
-        system.channels.iter().any(|c| c.writer.value.subject == *name && c.writer.value.name == output);
-    let missing = match (reads, writes) {
-        (true, true) => return,
-        (false, true) => format!("reader = \"{name}:{input}\""),
-        (true, false) => format!("writer = \"{name}:{output}\""),
-        (false, false) => format!("reader = \"{name}:{input}\" and one with writer = \"{name}:{output}\""),
+    let (input, output) = (input_name(&device.name), output_name(&device.name));
+    let (reader, writer) = (format!("reader = \"{name}:{input}\""), format!("writer = \"{name}:{output}\""));
+    let (wrong, help) = match (system.connections(subject, &device.name), &system.machine) {
+        ((true, true), _) | (_, None) => return,
+        ((false, true), _) => (
+            "is connected one way only".to_owned(),
+            format!("add a [[channel]] with {reader}, or remove the one with {writer}"),
+        ),
+        ((true, false), _) => (
+            "is connected one way only".to_owned(),
+            format!("add a [[channel]] with {writer}, or remove the one with {reader}"),
+        ),
+        // A card that is chosen and not there is a problem of its own.
+        ((false, false), _) if system.network_card().is_some() || system.network.device.is_some() => return,
+        ((false, false), Some(machine)) => (
+            format!("is not connected, and {} has no network card", machine.value.machine.name),
+            format!(
+                "choose a machine with one, such as qemu-q35; or add a [[channel]] with {reader} and one with {writer}, to \
+                 another unikernel"
+            ),
+        ),
     };
     problems.add(
-        Problem::error(
-            &DEVICES,
-            format!("the network device `{}` of `{name}` is not connected", device.name),
-        )
-        .at(&subject.program_name.place, format!("wants the network device `{}`", device.name))
-        .help(format!(
-            "add a [[channel]] with {missing}, to another unikernel; this version has no network driver"
-        )),
+        Problem::error(&DEVICES, format!("the network device `{}` of `{name}` {wrong}", device.name))
+            .at(&subject.program_name.place, format!("has the network device `{}`", device.name))
+            .help(help),
     );
 }
 

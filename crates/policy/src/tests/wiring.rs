@@ -13,7 +13,11 @@ fn hello() -> Plan {
 }
 
 /// Action and target of a source event: the action, and the name and action of the target event.
-fn raised<'a>(plan: &'a Plan, subject: &Subject, name: &str) -> (u8, Option<(&'a str, &'a str, u8)>) {
+pub(super) fn raised<'a>(
+    plan: &'a Plan,
+    subject: &Subject,
+    name: &str,
+) -> (u8, Option<(&'a str, &'a str, u8)>) {
     let event = subject.source_events.iter().find(|event| event.name == name).unwrap();
     let target = event.target.map(|(id, number)| {
         let target = &plan.subjects[usize::from(id)];

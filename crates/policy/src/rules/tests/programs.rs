@@ -160,8 +160,18 @@ fn a_network_device_with_both_channels_is_connected() {
 
 #[test]
 fn a_device_that_is_not_connected_is_refused_with_what_it_needs() {
-    let network = Elf::with_devices(&[("service", 2)]);
-    assert_breaks(plan_program(network), "devices-connected", 2, "reader = \"hello:service|in\"");
+    let network = TestLibrary::new().with("net", Elf::with_devices(&[("service", 2)]));
+    let alone = "[subject.a]\nunikernel = \"net\"\n";
+    let plan = |text: &str| plan_with(text, &Options::default(), &network);
+    assert_breaks(
+        plan(&format!("machine = \"bochs\"\n{alone}")),
+        "devices-connected",
+        3,
+        "reader = \"a:service|in\"",
+    );
+    let half = "[subject.hello]\nunikernel = \"hello\"\n\
+                [[channel]]\nname = \"c\"\nwriter = \"hello:x\"\nreader = \"a:service|in\"\n";
+    assert_breaks(plan(&format!("{alone}{half}")), "devices-connected", 2, "writer = \"a:service|out\"");
     let block = Elf::with_devices(&[("disk", 1)]);
     assert_breaks(plan_program(block), "devices-connected", 2, "cannot connect block devices");
 }
