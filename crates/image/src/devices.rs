@@ -67,13 +67,13 @@ pub(crate) struct KernelPage {
     pub(crate) name: String,
 }
 
-/// The pages of devices that the kernel reaches on a CPU: configuration and MSI-X table. The boot CPU sets all devices up;
-/// later only the CPU of a device's driver starts and stops it and masks its interrupts.
+/// The pages of devices that the kernel reaches on a CPU: configuration and MSI-X table of the devices whose drivers run
+/// there. (At boot, when it sets up all of them, it does not use these tables yet.)
 pub(crate) fn kernel_pages(plan: &Plan, cpu: usize) -> Result<Vec<KernelPage>, PackError> {
     let mut pages = Vec::new();
     for device in &plan.devices {
         let driver = plan.subjects.get(usize::from(device.subject));
-        if cpu != BOOT_CPU && driver.is_none_or(|subject| usize::from(subject.cpu) != cpu) {
+        if driver.is_none_or(|subject| usize::from(subject.cpu) != cpu) {
             continue;
         }
         let name = &device.hardware.name;
@@ -121,5 +121,3 @@ fn msix_addresses(device: &Device) -> Result<impl Iterator<Item = u64>, PackErro
 
 /// Bytes of an entry of an MSI-X table (PCI local bus specification 3.0, 6.8.2).
 const MSIX_ENTRY_SIZE: u64 = 16;
-/// The CPU that sets devices up.
-const BOOT_CPU: usize = 0;

@@ -89,11 +89,11 @@ fn add_subjects(system: &System<'_>, cpu: usize, grants: &mut Vec<Grant>) {
     }
 }
 
-/// The boot CPU sets all devices up. Later only the CPU of a driver starts and stops its device and masks its interrupts.
+/// Where a driver runs, the kernel starts and stops its device and masks its interrupts.
 fn add_devices(system: &System<'_>, cpu: usize, grants: &mut Vec<Grant>) {
     for device in &system.devices {
         let driver = system.plan.subjects.get(usize::from(device.record.subject));
-        if cpu != 0 && driver.is_none_or(|subject| usize::from(subject.cpu) != cpu) {
+        if driver.is_none_or(|subject| usize::from(subject.cpu) != cpu) {
             continue;
         }
         for start in device.kernel_pages() {

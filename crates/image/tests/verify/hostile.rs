@@ -1,6 +1,7 @@
 //! Arbitrary bytes: the verifier ends, and does not panic.
 
 use palisade_abi::layout::{INIT_TABLE, PAGE, TIME_INFO};
+use palisade_abi::plan::{Table, TableRef};
 use palisade_image::verify::{Expected, verify};
 use proptest::prelude::*;
 
@@ -58,6 +59,29 @@ proptest! {
             damaged.at(plan)[at] = value;
         }
         damaged.header(|_| {});
+        let _ = verify(&damaged.file, &Expected::default());
+    }
+
+    /// Tables of devices that lie anywhere in the plan, and are as long as they can be there.
+    #[test]
+    fn arbitrary_devices_are_judged(
+        places in prop::array::uniform5(any::<prop::sample::Index>()),
+        noise in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..64),
+    ) {
+        const SIZES: [usize; 5] = [16, 32, 24, 16, 40];
+        let mut damaged = Damage::new();
+        let plan = damaged.plan_address();
+        let size = damaged.read_header().total_size as usize;
+        for (place, value) in noise {
+            damaged.at(plan)[400 + place.index(size - 400)] = value;
+        }
+        damaged.header(|header| {
+            for (number, (place, record)) in places.iter().zip(SIZES).enumerate() {
+                let offset = place.index(size / 8) * 8;
+                let count = ((size - offset) / record) as u32;
+                header.tables[Table::Interrupts as usize + number] = TableRef { offset: offset as u32, count };
+            }
+        });
         let _ = verify(&damaged.file, &Expected::default());
     }
 
