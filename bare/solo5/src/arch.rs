@@ -11,6 +11,7 @@ mod global;
 mod instructions;
 mod memory;
 mod memory_functions;
+mod registers;
 mod start;
 mod vectors;
 
@@ -20,5 +21,6 @@ pub(crate) use global::Global;
 pub use instructions::{cycles, disable_interrupts, enable_interrupts, read_port, write_port};
 pub(crate) use instructions::{fault_address, halt_forever, hypercall, pause};
 pub(crate) use memory::{Extent, boot_info, heap, scheduling_info};
-pub use memory::{data, shared_memory, subject_info};
+pub use memory::{data, registers, shared_memory, subject_info};
+pub use registers::DeviceRegisters;
 pub(crate) use vectors::Frame;

@@ -8,6 +8,8 @@ use palisade_abi::scheduling_info::SchedulingInfo;
 use palisade_abi::subject_info::{Content, MemoryKind, SubjectInfo};
 use palisade_abi::volatile::Shared;
 
+use super::registers::DeviceRegisters;
+
 /// What the builder tells the subject about itself. `None` only if no builder of this project made the system.
 #[must_use]
 pub fn subject_info() -> Option<SubjectInfo<'static>> {
@@ -23,8 +25,8 @@ pub fn subject_info() -> Option<SubjectInfo<'static>> {
 #[must_use]
 pub fn shared_memory(name: &str) -> Option<Shared<'static>> {
     let memory = subject_info()?.memory(name)?;
-    // The program's own memory is not shared: Rust's references reach it.
-    if memory.address < layout::PROGRAM_END || name == STACK {
+    // The program's own memory is not shared: Rust's references reach it. Registers are no memory.
+    if memory.address < layout::PROGRAM_END || name == STACK || memory.kind == MemoryKind::Device {
         return None;
     }
     // SAFETY: the builder maps what it lists, for as long as the subject runs. Regions do not overlap, so this one is
@@ -46,6 +48,17 @@ pub fn data(name: &str) -> Option<&'static [u8]> {
     // SAFETY: the builder maps what it lists, for as long as the subject runs. It lets nobody write such a region: not
     // this program (checked above), and no other, because only channels and pages of the kernel have several owners.
     Some(unsafe { slice::from_raw_parts(memory.address as *const u8, memory.size as usize) })
+}
+
+/// The registers with this name, of a device that the subject drives.
+#[must_use]
+pub fn registers(name: &str) -> Option<DeviceRegisters> {
+    let memory = subject_info()?.memory(name).filter(|memory| memory.kind == MemoryKind::Device)?;
+    if memory.address < layout::PROGRAM_END {
+        return None;
+    }
+    // SAFETY: the builder maps what it lists, uncached, for as long as the subject runs, and nothing but registers there.
+    Some(unsafe { DeviceRegisters::new(memory.address, memory.size) })
 }
 
 /// The page with start and end of the current minor frame.

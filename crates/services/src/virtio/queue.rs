@@ -91,7 +91,7 @@ impl<M: Memory> Queue<M> {
             Writer::Driver => 0,
             Writer::Card => DEVICE_WRITES,
         };
-        let at = self.start + usize::from(buffer % self.size) * DESCRIPTOR;
+        let at = self.start + self.slot(buffer) * DESCRIPTOR;
         let _: Option<()> = self.memory.store(at, address);
         let _: Option<()> = self.memory.store(at + 8, u64::from(length) | flags << 32);
     }
@@ -105,7 +105,7 @@ impl<M: Memory> Queue<M> {
         };
         *lent |= bit;
         self.lent_count += 1;
-        self.store_u16(AVAILABLE + 4 + usize::from(self.available % self.size) * 2, buffer);
+        self.store_u16(AVAILABLE + 4 + self.slot(self.available) * 2, buffer);
         self.available = self.available.wrapping_add(1);
     }
 
@@ -139,7 +139,7 @@ impl<M: Memory> Queue<M> {
         if returned > self.lent_count {
             return Err(Fault::ForeignBuffer);
         }
-        let at = USED + 4 + usize::from(self.used % self.size) * USED_ELEMENT;
+        let at = USED + 4 + self.slot(self.used) * USED_ELEMENT;
         let (buffer, length) = (self.load_u32(at), self.load_u32(at + 4));
         let buffer = u16::try_from(buffer).map_err(|_| Fault::ForeignBuffer)?;
         let (word, bit) = place(buffer);
@@ -173,6 +173,11 @@ impl<M: Memory> Queue<M> {
         if !self.events {
             self.store_u16(AVAILABLE, NO_INTERRUPT);
         }
+    }
+
+    /// The entry for this count: sizes are powers of two.
+    fn slot(&self, count: u16) -> usize {
+        usize::from(count & self.size.wrapping_sub(1))
     }
 
     /// Offset of the place where the driver says with which used buffer it wants an interrupt.
