@@ -16,4 +16,4 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// What `src/embedded.rs` includes.
-const PROGRAMS: [&str; 6] = ["kernel", "init", "time", "log", "supervisor", "hello"];
+const PROGRAMS: [&str; 7] = ["kernel", "init", "time", "log", "supervisor", "nic", "hello"];

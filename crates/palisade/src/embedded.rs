@@ -22,12 +22,13 @@ impl Library for Embedded {
     }
 }
 
-/// What every system needs.
-static SERVICES: [(&str, &[u8]); 4] = [
+/// The system's own subjects, and what starts all of them.
+static SERVICES: [(&str, &[u8]); 5] = [
     ("init", include_bytes!(concat!(env!("OUT_DIR"), "/init"))),
     ("time", include_bytes!(concat!(env!("OUT_DIR"), "/time"))),
     ("log", include_bytes!(concat!(env!("OUT_DIR"), "/log"))),
     ("supervisor", include_bytes!(concat!(env!("OUT_DIR"), "/supervisor"))),
+    ("nic", include_bytes!(concat!(env!("OUT_DIR"), "/nic"))),
 ];
 
 /// What a description may name.

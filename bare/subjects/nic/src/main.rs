@@ -113,11 +113,9 @@ fn run(switch: &mut Switch, configuration: &Configuration<'_>) -> Fault {
             announce(core::mem::take(&mut unannounced), configuration);
         }
         if !round.busy || number.is_multiple_of(ROUNDS_UNCHECKED) {
-            let result = health.check(switch, configuration.ports).and_then(|deadline| match round.busy {
-                true => Ok(()),
-                false => rest(switch, deadline),
-            });
-            if let Err(fault) = result {
+            let checked = health.check(switch, configuration.ports);
+            let rested = checked.and_then(|deadline| if round.busy { Ok(()) } else { rest(switch, deadline) });
+            if let Err(fault) = rested {
                 return fault;
             }
         }
