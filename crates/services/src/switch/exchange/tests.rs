@@ -193,12 +193,13 @@ fn what_a_port_writes_too_fast_is_counted() {
     let channels = Channels::new(4);
     let mut exchange = channels.exchange(Overruns::Recovered);
     let mut a = channels.unikernel(0, 1);
-    (0..9).for_each(|_| a.send(GATEWAY, b"x"));
+    a.send(GATEWAY, b"x");
     settle(&mut exchange);
-    assert_eq!(exchange.port_losses()[0].of(Loss::Overrun), 9);
-    a.send(GATEWAY, b"y");
+    (0..9).for_each(|_| a.send(GATEWAY, b"y"));
     settle(&mut exchange);
-    assert_eq!(exchange.wire().sent, [frame(GATEWAY, a.address, b"y")]);
+    let lost = exchange.port_losses()[0].of(Loss::Overrun);
+    assert!(lost >= 5, "the channel holds four");
+    assert_eq!(exchange.wire().sent.len() as u64 + lost, 10);
 }
 
 #[test]
