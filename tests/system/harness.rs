@@ -2,10 +2,12 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use palisade_machine::{
     Accelerator, Emulator, End, Image, Interrupts, Lines, Machine, Next, OnReset, Stream, run,
@@ -60,6 +62,26 @@ impl System {
     pub(crate) fn seconds(mut self, seconds: u32) -> Self {
         self.seconds = seconds;
         self
+    }
+
+    /// Boots it, and measures how much of a CPU of this computer the emulator uses in the `measured` seconds that follow the
+    /// first `settled` ones: 1.0 is all of it. Waits for the end of the system.
+    pub(crate) fn boot_measured(self, settled: u64, measured: u64) -> (Run, f64) {
+        let script = self.directory.path().join("emulator");
+        let process = self.directory.path().join("process");
+        let text = format!("#!/bin/bash\necho $$ > {}\nexec qemu-system-x86_64 \"$@\"\n", process.display());
+        fs::write(&script, text).expect("a script can be written");
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it can be made executable");
+        thread::scope(|scope| {
+            let run = scope.spawn(|| self.argument("--emulator").argument(script).boot());
+            thread::sleep(Duration::from_secs(settled));
+            let process = fs::read_to_string(process).expect("the emulator has started");
+            let (before, start) = (processor_time(process.trim()), Instant::now());
+            thread::sleep(Duration::from_secs(measured));
+            let used = processor_time(process.trim()) - before;
+            let share = used.as_secs_f64() / start.elapsed().as_secs_f64();
+            (run.join().expect("the boot does not panic"), share)
+        })
     }
 
     /// Boots it and waits for its end.
@@ -185,6 +207,16 @@ impl std::fmt::Display for Run {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "exit {:?}, standard output:\n{}standard error:\n{}", self.exit, self.stdout, self.stderr)
     }
+}
+
+/// How long the threads of a process have run (`/proc/PID/task/TID/schedstat`: nanoseconds first).
+fn processor_time(process: &str) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).expect("the emulator runs");
+    let nanoseconds = threads.filter_map(|thread| {
+        let statistics = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        statistics.split(' ').next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanoseconds.sum())
 }
 
 /// Where the test unikernels are, built when the first test asks.

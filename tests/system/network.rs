@@ -42,9 +42,27 @@ fn an_unmodified_unikernel_survives_ten_restarts_of_the_other_end() {
     assert_eq!(answered, 11, "{run}");
 }
 
+#[test]
+fn unikernels_that_wait_for_frames_leave_the_cpu_halted() {
+    for (server, waiter) in [("net-peer", "serve 10.0.0.1"), ("legacy-network", "serve 10.0.0.1")] {
+        let system = connected(server, "serve 10.0.0.2", NEVER, waiter, "64 KiB").seconds(12);
+        let (run, share) = system.boot_measured(5, 5);
+        run.assert_exit(120);
+        println!("the emulator uses {:.1} % of a CPU while {server} waits", share * 100.0);
+        // A CPU that is not halted uses all of it.
+        assert!(share < 0.5, "{share}; {run}");
+    }
+}
+
 /// A server and a host that asks it, connected to nothing but each other. The asker ends the system.
 fn pair(server: &str, serve: &str, restart: &str, ask: &str, size: &str) -> Run {
-    let run = System::described(&format!(
+    let run = connected(server, serve, restart, ask, size).boot();
+    run.assert_exit(0);
+    run
+}
+
+fn connected(server: &str, serve: &str, restart: &str, ask: &str, size: &str) -> System {
+    System::described(&format!(
         r#"
         [subject.server]
         unikernel = "testing/{server}"
@@ -73,9 +91,6 @@ fn pair(server: &str, serve: &str, restart: &str, ask: &str, size: &str) -> Run 
         signal = true
         "#
     ))
-    .boot();
-    run.assert_exit(0);
-    run
 }
 
 /// The number before `what` in a line of `subject`.

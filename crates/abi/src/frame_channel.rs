@@ -174,6 +174,7 @@ impl<M: Memory> FrameReader<M> {
         // The first look at a channel reads nothing but the header.
         let _ = self.reader.read_with(|_| None);
         self.reader.drain();
+        self.begins = false;
     }
 
     /// The writer's epoch that the frames read last belong to; 0 before the first.
