@@ -4,8 +4,8 @@ use std::mem::offset_of;
 
 use palisade_abi::layout::MAX_EVENTS;
 use palisade_abi::plan::{
-    CHECKSUM_START, Device, Group, Header, NONE, Plan, PlanError, SourceEvent, TABLES, Table, TableRef,
-    TargetEvent, checksum, source_action, source_flags, target_action,
+    Bar, CHECKSUM_START, Device, Group, Header, NONE, Plan, PlanError, SourceEvent, TABLES, Table, TableRef,
+    TargetEvent, bar_flags, checksum, source_action, source_flags, target_action,
 };
 use palisade_fuzz_targets::samples::Tables;
 use zerocopy::{FromBytes, IntoBytes};
@@ -273,6 +273,7 @@ fn hardware_is_described_in_range() {
     refused(Table::Interrupts, 0, |t| t.interrupts[0].guest_vector = 31);
     refused(Table::Interrupts, 0, |t| t.interrupts[0].subject = 4);
     refused(Table::Interrupts, 0, |t| t.interrupts[0].iommu = 1);
+    refused(Table::Interrupts, 0, |t| t.interrupts.push(t.interrupts[0]));
     refused(Table::Devices, 0, |t| t.devices[0].subject = 4);
     refused(Table::Devices, 0, |t| t.devices[0] = Device { bars: 2, ..t.devices[0] });
     refused(Table::Devices, 0, |t| t.devices[0] = Device { first_msix: 1, ..t.devices[0] });
@@ -280,6 +281,7 @@ fn hardware_is_described_in_range() {
     refused(Table::Devices, 0, |t| t.devices[0].stop = 4);
     refused(Table::Bars, 0, |t| t.bars[0].index = 6);
     refused(Table::Bars, 0, |t| t.bars[0].flags = 0x10);
+    refused(Table::Bars, 0, |t| t.bars[0] = Bar { index: 5, flags: bar_flags::WIDE, ..t.bars[0] });
     refused(Table::MsixEntries, 0, |t| t.msix[0].interrupt = 1);
     refused(Table::Iommus, 0, |t| t.iommus[0].kind = 0);
 }

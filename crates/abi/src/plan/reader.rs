@@ -166,6 +166,7 @@ impl<'a> Plan<'a> {
             (0x30..0xf0).contains(&i.host_vector)
                 && (i.guest_vector == 0 || i.guest_vector >= 32)
                 && usize::from(i.subject) < counts
+                && self.has_its_vector_alone(i)
                 && (i.iommu == NONE || usize::from(i.iommu) < self.iommus.len())
         })?;
         each(self.devices, Table::Devices, |d| {
@@ -175,10 +176,21 @@ impl<'a> Plan<'a> {
                 && within(d.first_bar, d.bars, self.bars.len())
                 && within(d.first_msix, d.msix, self.msix.len())
         })?;
-        each(self.bars, Table::Bars, |b| b.index < 6 && b.flags & !bar_flags::ALL == 0)?;
+        each(self.bars, Table::Bars, |b| {
+            let registers = if b.flags & bar_flags::WIDE != 0 { 2 } else { 1 };
+            b.index < 7 - registers && b.flags & !bar_flags::ALL == 0
+        })?;
         each(self.msix, Table::MsixEntries, |m| usize::from(m.interrupt) < self.interrupts.len())?;
         each(self.iommus, Table::Iommus, |i| matches!(i.kind, 1 | 2))
     }
+
+    /// Whether no other interrupt arrives at the same CPU by the same vector.
+    fn has_its_vector_alone(&self, interrupt: &Interrupt) -> bool {
+        let cpu = |i: &Interrupt| self.subjects.get(usize::from(i.subject)).map(|s| s.cpu);
+        let alike = |i: &&Interrupt| i.host_vector == interrupt.host_vector && cpu(i) == cpu(interrupt);
+        self.interrupts.iter().filter(alike).count() == 1
+    }
+
     fn check_schedule(&self) -> Result<(), PlanError> {
         let major = self.header.major_frame_us;
         each(self.cpus, Table::Cpus, |c| {
