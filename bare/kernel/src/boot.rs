@@ -11,10 +11,10 @@ use palisade_kernel_core::clock::Clock;
 use palisade_kernel_core::mailbox::{self, Mailboxes};
 use palisade_kernel_core::memory_map;
 
-use crate::arch::apic::LocalApic;
+use crate::arch::apic::{self, LocalApic};
 use crate::arch::extended_state::ExtendedState;
 use crate::arch::svm::Svm;
-use crate::arch::tables::CpuData;
+use crate::arch::tables::{self, CpuData};
 use crate::arch::virtualisation::Virtualisation;
 use crate::arch::vtx::Vtx;
 use crate::arch::{calibrate, paging};
@@ -47,6 +47,7 @@ pub(crate) fn system() -> Option<&'static System> {
 #[unsafe(no_mangle)]
 extern "C" fn kernel_start_rust(magic: u32, information: u32) -> ! {
     console::use_port(BOOT_CONSOLE);
+    tables::report_exceptions();
     let plan = match Plan::parse(memory::plan_bytes()) {
         Ok(plan) => plan,
         Err(error) => refuse(&[Part::Text("the plan in the image "), Part::Text(explain(error))]),
@@ -60,6 +61,8 @@ extern "C" fn kernel_start_rust(magic: u32, information: u32) -> ! {
     devices::set_up(&plan, &unsafe { PlanMemory::new(&plan) });
     // SAFETY: the plan names the local APIC; the boot tables map it, and the processor's own range registers keep it uncached.
     let apic = unsafe { LocalApic::enable(plan.header.local_apic) };
+    // SAFETY: the boot tables are in use; all memory that the plan uses was found in the loader's map, where no device is.
+    unsafe { apic::mask_io_apic() };
     let Some(speeds) = calibrate::measure(&apic, plan.header.pm_timer_port) else {
         refuse(&[Part::Text("one of the clocks to measure against each other does not move")]);
     };

@@ -13,6 +13,7 @@ use crate::arch::apic::{self, LocalApic};
 use crate::arch::extended_state::ExtendedState;
 use crate::arch::virtualisation::Virtualisation;
 use crate::arch::{processor, tables};
+use crate::console::{self, Part};
 use crate::memory::PlanMemory;
 use crate::{fatal, machine, report};
 
@@ -30,12 +31,14 @@ pub(crate) struct Cpu {
 /// Runs the subjects of one CPU, for ever.
 pub(crate) fn run<V: Virtualisation>(cpu: Cpu, backend: V) -> ! {
     let dispatcher = Dispatcher::new(*cpu.plan, cpu.number, cpu.clock, cpu.mailboxes, processor::tsc());
-    let mut running = Running { cpu, backend, dispatcher, armed: None, last: None };
+    let mut running =
+        Running { cpu, backend, dispatcher, armed: None, last: None, totals: Totals::default() };
     loop {
         let now = processor::tsc();
         match running.dispatcher.next(now, &running.cpu) {
             Next::Run { subject, until } => running.run_subject(subject, now, until),
             Next::Idle { until } => {
+                running.totals.idle += 1;
                 running.arm(now, until);
                 processor::wait_for_interrupt();
                 running.acknowledge();
@@ -53,6 +56,18 @@ struct Running<V> {
     armed: Option<u64>,
     /// The subject whose extended state is in the processor.
     last: Option<SubjectId>,
+    totals: Totals,
+}
+
+/// What the kernel counts, for people who measure.
+#[derive(Default)]
+struct Totals {
+    /// Exits of subjects.
+    exits: u64,
+    /// Interrupts of the host, the timer's among them.
+    interrupts: u64,
+    /// How often nobody could run.
+    idle: u64,
 }
 
 impl<V: Virtualisation> Running<V> {
@@ -68,6 +83,7 @@ impl<V: Virtualisation> Running<V> {
             self.arm(now, until);
         }
         let exit = self.backend.run(subject, id.index(), until);
+        self.totals.exits += 1;
         if let Some(vector) = offered
             && self.backend.interrupt_was_taken(subject)
         {
@@ -176,6 +192,7 @@ impl<V: Virtualisation> Running<V> {
                     apic::TIMER_VECTOR => self.armed = None,
                     _ => self.dispatcher.interrupt(vector, &self.cpu),
                 }
+                self.totals.interrupts += 1;
                 self.cpu.apic.end_of_interrupt();
             }
         }
@@ -188,6 +205,7 @@ impl<V: Virtualisation> Running<V> {
     }
 
     fn act(&mut self, action: MachineAction) -> ! {
+        self.totals.print();
         match action {
             MachineAction::Reset => machine::reset(self.cpu.plan),
             MachineAction::PowerOff => machine::power_off(self.cpu.plan),
@@ -197,6 +215,20 @@ impl<V: Virtualisation> Running<V> {
                 fatal::stop(Reason::SubjectPanic, self.last, position, 0)
             }
         }
+    }
+}
+
+impl Totals {
+    fn print(&self) {
+        console::line(&[
+            Part::Text("kernel: "),
+            Part::Decimal(self.exits),
+            Part::Text(" exits, "),
+            Part::Decimal(self.interrupts),
+            Part::Text(" interrupts, "),
+            Part::Decimal(self.idle),
+            Part::Text(" times idle"),
+        ]);
     }
 }
 

@@ -46,6 +46,7 @@ impl LocalApic {
             }
         }
         let apic = Self { registers: if x2 { Registers::X2 } else { Registers::Mapped(address) }, ratio: 0 };
+        apic.end_what_the_firmware_left();
         apic.write(TASK_PRIORITY, 0);
         apic.write(SPURIOUS, 0x100 | u32::from(SPURIOUS_VECTOR));
         for entry in [LVT_PERFORMANCE, LVT_LINT0, LVT_LINT1, LVT_ERROR] {
@@ -84,6 +85,16 @@ impl LocalApic {
         self.write(END_OF_INTERRUPT, 0);
     }
 
+    /// Ends every interrupt that the firmware or the loader took and did not end: it would hold back all that are not more urgent.
+    fn end_what_the_firmware_left(&self) {
+        for _ in 0..VECTORS {
+            if (0..VECTORS / 32).all(|word| self.read(IN_SERVICE + word * 0x10) == 0) {
+                return;
+            }
+            self.end_of_interrupt();
+        }
+    }
+
     fn read(&self, register: u32) -> u32 {
         match self.registers {
             // SAFETY: the APIC is in x2APIC mode, which has this register.
@@ -107,6 +118,33 @@ impl LocalApic {
     }
 }
 
+/// Masks every input of the I/O APIC (Intel 82093AA data sheet, section 3.2): no subject owns one of its pins, and the firmware may
+/// have left any of them open. Without an I/O APIC at the usual address this does nothing.
+///
+/// # Safety
+/// The boot page tables are in use, which map the address, and no memory is there.
+pub(crate) unsafe fn mask_io_apic() {
+    let (index, data) = (IO_APIC as *mut u32, (IO_APIC + 0x10) as *mut u32);
+    // SAFETY: promised by the caller. A register is chosen by its index, then accessed.
+    unsafe {
+        ptr::write_volatile(index, IO_APIC_VERSION);
+        let version = ptr::read_volatile(data);
+        if version == u32::MAX {
+            return;
+        }
+        for pin in 0..=version >> 16 & 0xff {
+            ptr::write_volatile(index, IO_APIC_PINS + pin * 2);
+            ptr::write_volatile(data, MASKED);
+        }
+    }
+}
+
+/// Where every PC has its first I/O APIC.
+const IO_APIC: u64 = 0xfec0_0000;
+const IO_APIC_VERSION: u32 = 1;
+/// Two registers for each pin; the lower one has the mask.
+const IO_APIC_PINS: u32 = 0x10;
+const VECTORS: u32 = 256;
 const PIC_1_MASK: u16 = 0x21;
 const PIC_2_MASK: u16 = 0xa1;
 const APIC_BASE: u32 = 0x1b;
@@ -118,6 +156,7 @@ const MASKED: u32 = 1 << 16;
 const TASK_PRIORITY: u32 = 0x80;
 const END_OF_INTERRUPT: u32 = 0xb0;
 const SPURIOUS: u32 = 0xf0;
+const IN_SERVICE: u32 = 0x100;
 const LVT_TIMER: u32 = 0x320;
 const LVT_PERFORMANCE: u32 = 0x340;
 const LVT_LINT0: u32 = 0x350;

@@ -68,6 +68,8 @@ pub(super) const TASK: u16 = 0x18;
 /// Where, from the GS base, the operands of `lgdt` and `lidt` are.
 pub(super) const GDT_POINTER: usize = offset_of!(CpuData, gdt_pointer);
 pub(super) const IDT_POINTER: usize = offset_of!(CpuData, idt_pointer);
+/// The stack that the interrupted code uses.
+const SAME_STACK: u8 = 0;
 const INTERRUPT_STACK: u8 = 1;
 const FAULT_STACK: u8 = 2;
 const INTERRUPT_GATE: u8 = 0x8e;
@@ -84,7 +86,7 @@ impl CpuData {
     /// # Safety
     /// `data` is this CPU's own data region: cleared, mapped as long as the kernel runs, used by nobody else.
     pub(crate) unsafe fn install(data: *mut CpuData) {
-        let idt = interrupt_table();
+        let idt = interrupt_table(FAULT_STACK, INTERRUPT_STACK);
         // SAFETY: the region is ours alone and lives for ever; everything loaded below points into it, into the kernel's
         // text, or into the kernel's own interrupt table. The stacks' ends are one byte past their arrays.
         unsafe {
@@ -159,15 +161,27 @@ pub(crate) fn taken_interrupts() -> [u64; 4] {
     words
 }
 
-/// Fills in the interrupt table and gives its address.
-fn interrupt_table() -> *const [Gate; 256] {
+/// Loads the interrupt table on the boot CPU, whose boot code has loaded segments that suit it: an exception before
+/// [`CpuData::install`] is reported too.
+pub(crate) fn report_exceptions() {
+    let pointer = TablePointer {
+        limit: size_of::<[Gate; 256]>() as u16 - 1,
+        base: interrupt_table(SAME_STACK, SAME_STACK) as u64,
+    };
+    // SAFETY: the table lives for ever. Its exceptions end in `fatal`, and interrupts are disabled: their handlers need the
+    // CPU's data.
+    unsafe { asm!("lidt [{}]", in(reg) &raw const pointer, options(readonly, nostack, preserves_flags)) };
+}
+
+/// Fills in the interrupt table, with the stacks that the handlers of exceptions and of interrupts get, and gives its address.
+fn interrupt_table(exceptions: u8, interrupts: u8) -> *const [Gate; 256] {
     static mut TABLE: [Gate; 256] = [Gate::MISSING; 256];
     unsafe extern "C" {
         static vector_stubs: [[u8; VECTOR_STUB_SIZE]; 256];
     }
     let table = &raw mut TABLE;
     for vector in 0..256 {
-        let stack = if vector < FIRST_INTERRUPT { FAULT_STACK } else { INTERRUPT_STACK };
+        let stack = if vector < FIRST_INTERRUPT { exceptions } else { interrupts };
         // SAFETY: every CPU writes the same values, the first one before there is a second. The stubs are 256 pieces of
         // code of equal size; only the address of each is taken.
         unsafe {
