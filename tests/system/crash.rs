@@ -47,3 +47,17 @@ fn a_subject_stops_the_machine_only_with_the_right_to() {
         run.assert_in_order("a", &[&format!("there is no event `{event}`")]);
     }
 }
+
+#[test]
+fn the_kernel_says_at_the_end_what_it_counted() {
+    let run = System::from_file("systems/hello.toml").boot();
+    run.assert_exit(0);
+    let lines = run.kernel_lines();
+    let line = lines.iter().find(|line| line.starts_with("kernel: ")).unwrap_or_else(|| panic!("{run}"));
+    let words: Vec<_> = line.trim_start_matches("kernel: ").split(", ").collect();
+    let [exits, interrupts, idle] = words.as_slice() else { panic!("{line}") };
+    for (count, what) in [(exits, " exits"), (interrupts, " interrupts"), (idle, " times idle")] {
+        let count = count.strip_suffix(what).and_then(|number| number.parse().ok());
+        assert!(count.is_some_and(|count: u64| count > 0), "{line}");
+    }
+}
