@@ -17,6 +17,10 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::samples;
 
+mod unikernel;
+
+pub use unikernel::{arguments, opening};
+
 /// A function to be run on any bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
@@ -29,11 +33,13 @@ pub struct Target {
 }
 
 /// All targets.
-pub const ALL: [Target; 4] = [
+pub const ALL: [Target; 6] = [
     Target { name: "subject_info", run: subject_info, samples: samples::subject_infos },
     Target { name: "note", run: note, samples: samples::notes },
     Target { name: "channel_reader", run: channel_reader, samples: samples::channels },
     Target { name: "plan", run: plan, samples: samples::plans },
+    Target { name: "arguments", run: unikernel::arguments, samples: unikernel::command_lines },
+    Target { name: "opening", run: unikernel::opening, samples: unikernel::frames },
 ];
 
 /// A subject info is refused, or everything in it can be read and written again.

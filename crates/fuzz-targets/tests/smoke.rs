@@ -28,6 +28,16 @@ fn plans_of_any_kind_are_read_or_refused() {
 }
 
 #[test]
+fn command_lines_of_any_kind_are_read_or_refused() {
+    run("arguments");
+}
+
+#[test]
+fn frames_of_any_kind_are_openings_or_none() {
+    run("opening");
+}
+
+#[test]
 fn every_target_has_a_fuzzer() {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
     let manifest = fs::read_to_string(fuzz.join("Cargo.toml")).unwrap();
