@@ -16,3 +16,4 @@ mod nested;
 mod network;
 mod restarts;
 mod sharing;
+mod unikernel;

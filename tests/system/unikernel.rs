@@ -1,0 +1,117 @@
+//! Unikernels on the library OS: their arguments, and TCP and UDP between two of them.
+
+use crate::harness::{Run, System};
+
+#[test]
+fn a_unikernel_shows_its_arguments_and_ends() {
+    let run = pair("--help", "--to=10.0.0.1 --nonsense");
+    run.assert_in_order(
+        "server",
+        &[
+            "Arguments:",
+            "  --port=PORT",
+            "      Where it answers, over TCP and UDP. [7]",
+            "  --ipv4=ADDRESS/PREFIX",
+            "  -l LEVEL, --logs=LEVEL",
+            "  --help",
+        ],
+    );
+    assert_eq!(run.subject("server")["status"], 0, "{run}");
+    run.assert_in_order("asker", &["[error] arguments: unknown argument '--nonsense' (--help shows all)"]);
+    assert_eq!(run.subject("asker")["status"], 64, "{run}");
+}
+
+#[test]
+fn an_argument_that_cannot_be_understood_is_an_error_with_a_status_of_its_own() {
+    let run = pair("--ipv4=10.0.0.1", "--ipv4=10.0.0.2/24 --port seven");
+    run.assert_in_order(
+        "server",
+        &["[error] arguments: --ipv4=10.0.0.1: not an IPv4 address of a host with"],
+    );
+    run.assert_in_order("asker", &["[error] arguments: --port=seven: not a number from 0 to 65535"]);
+    assert_eq!(run.subject("server")["status"], 64, "{run}");
+}
+
+#[test]
+fn what_is_sent_comes_back_over_tcp_and_udp() {
+    let run = pair(SERVER, &caller("--bytes=1000000"));
+    run.assert_in_order("server", &["[info] net: address 10.0.0.1/24", "[info] net: address fe80::"]);
+    run.assert_in_order("asker", &["[info] caller: round 1: 1 of 1 heard", "[info] caller: datagram heard"]);
+}
+
+#[test]
+fn two_hundred_connections_at_once_are_served_and_their_memory_is_used_again() {
+    let run =
+        pair(&format!("{SERVER} --connections=200"), &caller("--callers=200 --connections=200 --rounds=4"));
+    let heard: Vec<_> =
+        (1..=4).map(|round| format!("[info] caller: round {round}: 200 of 200 heard")).collect();
+    run.assert_in_order("asker", &heard.iter().map(String::as_str).collect::<Vec<_>>());
+    // What the first rounds have needed is enough for the others.
+    let peaks: Vec<_> = run
+        .lines("asker")
+        .iter()
+        .filter_map(|line| line.strip_suffix(" bytes of memory")?.split(", ").last()?.parse::<u64>().ok())
+        .collect();
+    assert_eq!(peaks.len(), 4, "{run}");
+    assert_eq!(peaks[2], peaks[3], "{run}");
+}
+
+#[test]
+fn who_finds_no_place_waits_for_one() {
+    let run = pair(&format!("{SERVER} --connections=4 -l debug"), &caller("--callers=12"));
+    run.assert_in_order("server", &["[debug] net: at most 4 connections"]);
+    run.assert_in_order("asker", &["[info] caller: round 1: 12 of 12 heard"]);
+}
+
+#[test]
+fn a_unikernel_takes_no_more_connections_than_fit_into_its_memory() {
+    let run = pair(&format!("{SERVER} --connections=100000"), &caller("--bytes=10"));
+    run.assert_in_order("server", &["[warning] net: the memory is enough for "]);
+    run.assert_in_order("asker", &["[info] caller: round 1: 1 of 1 heard"]);
+}
+
+#[test]
+fn the_port_is_an_argument_and_ipv6_carries_as_much() {
+    let run = pair(
+        "--ipv6=fd00::1/64 --port=4242 --logs=*:error",
+        "--ipv6=fd00::2/64 --to=fd00::1 --port 4242 --logs=caller:info,*:error --bytes=100000",
+    );
+    run.assert_in_order("asker", &["[info] caller: round 1: 1 of 1 heard", "[info] caller: datagram heard"]);
+    assert!(run.lines("server").iter().all(|line| !line.contains("[info]")), "{run}");
+}
+
+/// An echo server and one who asks it, connected to nothing but each other. The asker ends the system, unless both end.
+fn pair(server: &str, asker: &str) -> Run {
+    System::described(&format!(
+        r#"
+        [subject.server]
+        unikernel = "testing/echo"
+        bootparams = "{server}"
+        ram = "64 MiB"
+        [subject.asker]
+        unikernel = "testing/caller"
+        bootparams = "{asker}"
+        rights = ["power-off"]
+        ram = "96 MiB"
+        [[channel]]
+        name = "questions"
+        writer = "asker:service|out"
+        reader = "server:service|in"
+        size = "1 MiB"
+        signal = true
+        [[channel]]
+        name = "answers"
+        writer = "server:service|out"
+        reader = "asker:service|in"
+        size = "1 MiB"
+        signal = true
+        "#
+    ))
+    .boot()
+}
+
+fn caller(arguments: &str) -> String {
+    format!("--ipv4=10.0.0.2/24 --to=10.0.0.1 {arguments}")
+}
+
+const SERVER: &str = "--ipv4=10.0.0.1/24";
