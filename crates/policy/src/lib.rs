@@ -1,7 +1,7 @@
 //! From a system description to a checked and completely allocated plan.
 //!
 //! Reading turns TOML into a [`System`] whose values remember where they stood; [`rules()`] check it; allocation gives
-//! everything a place in a [`plan::Plan`]. No arrow goes back. [`load`] and [`for_unikernel`] do all of it; what is wrong
+//! everything a place in a [`plan::Plan`]. No arrow goes back. [`load`], [`for_unikernel`] and [`for_site`] do all of it; what is wrong
 //! comes back as [`Problems`], all at once, each with its rule, its place and what would be right.
 
 #![forbid(unsafe_code)]
@@ -22,6 +22,7 @@ mod system;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod undescribed;
 mod units;
 
 use std::path::Path;
@@ -37,6 +38,7 @@ pub use system::{
     Arrival, Channel, CpuFrames, Data, End, EndAction, Event, Network, Partition, Port, Protocol, Publish,
     Schedule, Subject, System,
 };
+pub use undescribed::Site;
 pub use units::{parse_duration, parse_size};
 
 use parse::Context;
@@ -79,14 +81,17 @@ pub fn for_unikernel(
     options: &Options,
     library: &dyn Library,
 ) -> Result<Planned, Problems> {
-    let name = subject_name(path);
-    let text = format!(
-        "name = {name:?}\n\n[subject.{name}]\nunikernel = {}\nbootparams = {}\n",
-        toml_string(&path.to_string_lossy()),
-        toml_string(command_line),
-    );
-    let source = Source { name: "the system of this unikernel".to_owned(), text };
-    plan_text(source, &name, Path::new(""), options, library)
+    let described = undescribed::unikernel(path, command_line);
+    plan_text(described.source, &described.name, Path::new(""), options, library)
+}
+
+/// Checks and allocates the system of one website, served by the built-in unikernel `website`. It needs no description.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn for_site(site: &Site<'_>, options: &Options, library: &dyn Library) -> Result<Planned, Problems> {
+    let described = undescribed::site(site);
+    plan_text(described.source, &described.name, Path::new(""), options, library)
 }
 
 fn plan_text(
@@ -111,24 +116,4 @@ fn plan_text(
         return Err(Problems::new(&source.name, problems.into_problems()));
     }
     Ok(Planned { plan, system, warnings: problems.into_problems() })
-}
-
-/// A subject's name made from a file's: the characters that names can have, and none of the system's own names.
-fn subject_name(path: &Path) -> String {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    let allowed = |c: char| if rules::names::is_allowed(c) { c } else { '-' };
-    let name: String = stem.chars().map(allowed).take(palisade_abi::layout::MAX_NAME).collect();
-    let name = name.trim_matches('-').to_owned();
-    if name.is_empty() || rules::names::is_reserved(&name) { "unikernel".to_owned() } else { name }
-}
-
-/// A text as a TOML basic string.
-fn toml_string(text: &str) -> String {
-    let escape = |c: char| match c {
-        '"' => "\\\"".to_owned(),
-        '\\' => "\\\\".to_owned(),
-        c if c.is_control() => format!("\\u{:04X}", u32::from(c)),
-        c => c.to_string(),
-    };
-    format!("\"{}\"", text.chars().map(escape).collect::<String>())
 }

@@ -110,6 +110,7 @@ static RULES: &[&Rule] = &[
     &network::DMA_UNCONFINED,
     &data::SIZE,
     &data::CERTIFICATE,
+    &data::INDEX,
     &schedule::CPU_EXISTS,
     &schedule::KERNEL_CPUS,
     &schedule::CPUS_COVERED,

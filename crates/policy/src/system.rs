@@ -136,6 +136,8 @@ pub struct Data {
     pub name: Located<String>,
     /// The bytes.
     pub contents: Arc<[u8]>,
+    /// What is in it, if it is a website.
+    pub site: Option<palisade_site::Summary>,
 }
 
 /// Something that a subject may do to the machine as a whole: it gets a source event for it.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::{Library, Options, Planned, Problem, Problems, Source, plan_text};
+use crate::{Certificate, Library, Options, Planned, Problem, Problems, Source, plan_text};
 use palisade_abi::layout::{INIT_STUB, PROGRAM};
 
 /// An ELF file in the making.
@@ -132,11 +132,11 @@ fn words(values: &[u32]) -> Vec<u8> {
 pub(crate) struct TestLibrary(pub(crate) BTreeMap<String, Elf>);
 
 impl TestLibrary {
-    /// The system's own programs, and `hello`, which is native.
+    /// The system's own programs; and the unikernels `hello` and `website`, which are native.
     pub(crate) fn new() -> Self {
-        let natives =
-            ["time", "log", "supervisor", "nic", "hello"].map(|name| (name.to_owned(), Elf::native()));
-        Self(natives.into_iter().chain([("init".to_owned(), Elf::init())]).collect())
+        let native = ["time", "log", "supervisor", "nic", "hello"].map(|name| (name, Elf::native()));
+        let others = [("init", Elf::init()), ("website", Elf::native_with_networks(&["service"]))];
+        Self(native.into_iter().chain(others).map(|(name, elf)| (name.to_owned(), elf)).collect())
     }
 
     /// With one more unikernel.
@@ -155,6 +155,10 @@ impl Library for TestLibrary {
         let own = ["time", "log", "supervisor", "nic", "init"];
         self.0.keys().filter(|name| !own.contains(&name.as_str())).cloned().collect()
     }
+
+    fn development_certificate(&self, names: &[String]) -> Result<Certificate, String> {
+        Ok(Certificate { certificate: format!("certificate of {}", names.join(" ")), key: "key".to_owned() })
+    }
 }
 
 /// Plans the system of a text with the usual library.
@@ -163,7 +167,7 @@ pub(crate) fn plan(text: &str) -> Result<Planned, Problems> {
 }
 
 /// Plans the system of a text.
-pub(crate) fn plan_with(text: &str, options: &Options, library: &TestLibrary) -> Result<Planned, Problems> {
+pub(crate) fn plan_with(text: &str, options: &Options, library: &dyn Library) -> Result<Planned, Problems> {
     let source = Source { name: "test.toml".to_owned(), text: text.to_owned() };
     plan_text(source, "test", std::path::Path::new("no/such/folder"), options, library)
 }

@@ -1,7 +1,5 @@
 //! The files that a subject reads as memory regions: websites, certificates, and whatever else it is given.
 
-use std::sync::Arc;
-
 use palisade_abi::layout::{DATA, DATA_END};
 
 use super::Context;
@@ -60,7 +58,8 @@ fn pack(directory: &Located<String>, context: &Context<'_>) -> Option<Data> {
                 .help("name a directory with the site's files, relative to the folder of the description"),
         );
     });
-    Some(data(SITE, &directory.place, packed.ok()?.bytes))
+    let packed = packed.ok()?;
+    Some(Data { site: Some(packed.summary), ..data(SITE, &directory.place, packed.bytes) })
 }
 
 fn read(name: Located<String>, file: &Located<String>, largest: u64, context: &Context<'_>) -> Option<Data> {
@@ -85,7 +84,7 @@ fn read(name: Located<String>, file: &Located<String>, largest: u64, context: &C
         );
         return None;
     }
-    Some(Data { name, contents: bytes.into() })
+    Some(Data { name, contents: bytes.into(), site: None })
 }
 
 fn development_certificate(
@@ -123,7 +122,7 @@ fn visited_names(subject: &str, command_line: &str) -> Vec<String> {
 }
 
 fn data(name: &str, place: &Place, bytes: Vec<u8>) -> Data {
-    Data { name: Located::new(name.to_owned(), place), contents: Arc::from(bytes) }
+    Data { name: Located::new(name.to_owned(), place), contents: bytes.into(), site: None }
 }
 
 const SITE: &str = "site";

@@ -51,6 +51,8 @@ pub(super) fn publish_instead(texts: &[String], system: &mut System, problems: &
     behind_card.dedup();
     match behind_card[..] {
         [subject] => system.subjects[subject].publish = publish(&nodes, problems),
+        // What a program that could not be read has is not known.
+        [] if system.subjects.iter().any(|subject| subject.program.is_none()) => {}
         [] => problems.add(
             Problem::error(&rules::PUBLISH, "no unikernel of the system has a network to publish")
                 .at(&first.place, "leads nowhere")

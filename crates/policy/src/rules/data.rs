@@ -20,6 +20,12 @@ pub(crate) static CERTIFICATE: Rule = Rule {
     check: Check::Reading,
 };
 
+pub(crate) static INDEX: Rule = Rule {
+    id: "site-index",
+    specification: "A site has a page at its root, index.html (a warning).",
+    check: Check::System(warn_of_missing_index),
+};
+
 fn check_sizes(system: &System, problems: &Collector) {
     for subject in &system.subjects {
         let mut end = DATA;
@@ -35,5 +41,16 @@ fn check_sizes(system: &System, problems: &Collector) {
                 break;
             }
         }
+    }
+}
+
+fn warn_of_missing_index(system: &System, problems: &Collector) {
+    let regions = system.subjects.iter().flat_map(|subject| &subject.data);
+    for region in regions.filter(|region| region.site.as_ref().is_some_and(|site| !site.index)) {
+        problems.add(
+            Problem::warning(&INDEX, "the site has no page at its root")
+                .at(&region.name.place, "has no index.html")
+                .help("visitors who ask for the site without a path are told that there is nothing"),
+        );
     }
 }

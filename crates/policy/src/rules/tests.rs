@@ -2,9 +2,12 @@
 //! help.
 
 mod connections;
+mod data;
+mod devices;
 mod machine;
 mod memory;
 mod names;
+mod network;
 mod plans;
 mod programs;
 mod reading;

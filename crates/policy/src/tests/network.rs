@@ -12,7 +12,6 @@ use crate::{Options, Planned, Problems};
 
 fn planned(text: &str) -> Result<Planned, Problems> {
     let library = TestLibrary::new()
-        .with("website", Elf::native_with_networks(&["service"]))
         .with("router", Elf::native_with_networks(&["left", "right"]))
         .with("mirage", Elf::with_devices(&[("service", 2)]));
     plan_with(text, &Options::default(), &library)
