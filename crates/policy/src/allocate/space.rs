@@ -251,6 +251,8 @@ impl Space {
         }
         for (address, phys, size) in &device.dma {
             self.add_resource("dma", MemoryKind::Subject, *address, *size, Rights::ReadWrite, *phys);
+            // The kernel has stopped the device before its driver starts anew.
+            self.operations.push(Operation::fill(*address, *size, 0));
         }
         let channel = |name: &str| {
             let channel = self.resources.iter().find(|resource| resource.name == name);
