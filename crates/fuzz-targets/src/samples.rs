@@ -1,6 +1,7 @@
 //! Valid bytes of every format that is read from others.
 
 mod plan;
+mod web;
 
 use core::num::NonZeroU64;
 use core::sync::atomic::AtomicU64;
@@ -18,6 +19,8 @@ use zerocopy::IntoBytes;
 
 pub use self::plan::Tables;
 pub(crate) use self::plan::finish;
+pub use self::web::{accept_encodings, http_paths, http_ranges, http_requests, site_archives};
+pub(crate) use self::web::{finish_archive, site};
 
 /// A subject info of each version.
 #[must_use]

@@ -1,5 +1,8 @@
 //! What the fuzzers run.
 
+mod unikernel;
+mod web;
+
 use core::mem::size_of;
 use core::sync::atomic::AtomicU64;
 
@@ -15,11 +18,9 @@ use palisade_abi::subject_info::{Builder, SubjectInfo, Version};
 use palisade_abi::volatile::{Memory, Shared};
 use zerocopy::{FromBytes, IntoBytes};
 
+pub use self::unikernel::{arguments, opening};
+pub use self::web::{accept_encoding, http_path, http_range, http_request, site_archive};
 use crate::samples;
-
-mod unikernel;
-
-pub use unikernel::{arguments, opening};
 
 /// A function to be run on any bytes.
 #[derive(Debug, Clone, Copy)]
@@ -33,13 +34,18 @@ pub struct Target {
 }
 
 /// All targets.
-pub const ALL: [Target; 6] = [
+pub const ALL: [Target; 11] = [
     Target { name: "subject_info", run: subject_info, samples: samples::subject_infos },
     Target { name: "note", run: note, samples: samples::notes },
     Target { name: "channel_reader", run: channel_reader, samples: samples::channels },
     Target { name: "plan", run: plan, samples: samples::plans },
     Target { name: "arguments", run: unikernel::arguments, samples: unikernel::command_lines },
     Target { name: "opening", run: unikernel::opening, samples: unikernel::frames },
+    Target { name: "site_archive", run: site_archive, samples: samples::site_archives },
+    Target { name: "http_request", run: http_request, samples: samples::http_requests },
+    Target { name: "http_path", run: http_path, samples: samples::http_paths },
+    Target { name: "http_range", run: http_range, samples: samples::http_ranges },
+    Target { name: "accept_encoding", run: accept_encoding, samples: samples::accept_encodings },
 ];
 
 /// A subject info is refused, or everything in it can be read and written again.

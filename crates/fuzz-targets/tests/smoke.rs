@@ -38,6 +38,31 @@ fn frames_of_any_kind_are_openings_or_none() {
 }
 
 #[test]
+fn site_archives_of_any_kind_are_read_or_refused() {
+    run("site_archive");
+}
+
+#[test]
+fn http_conversations_of_any_kind_are_answered_whatever_the_pieces() {
+    run("http_request");
+}
+
+#[test]
+fn paths_of_any_kind_stay_inside_the_root() {
+    run("http_path");
+}
+
+#[test]
+fn ranges_of_any_kind_are_within_their_content() {
+    run("http_range");
+}
+
+#[test]
+fn encodings_of_any_kind_are_chosen_from_what_is_there() {
+    run("accept_encoding");
+}
+
+#[test]
 fn every_target_has_a_fuzzer() {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
     let manifest = fs::read_to_string(fuzz.join("Cargo.toml")).unwrap();

@@ -16,6 +16,8 @@ pub struct Line<'a, P> {
     pub exchange: &'a Exchange<'a>,
     /// From the end of the request's head to the end of the response.
     pub duration: Duration,
+    /// Whether the client has taken in all of the response.
+    pub complete: bool,
 }
 
 impl<P: fmt::Display> fmt::Display for Line<'_, P> {
@@ -25,7 +27,8 @@ impl<P: fmt::Display> fmt::Display for Line<'_, P> {
         write!(f, "{} {} {}", self.peer, cut(method), cut(target))?;
         write!(f, " {} {}", response.status().code(), response.body_length())?;
         let tenths = self.duration.as_micros() / 100;
-        write!(f, " {}.{}ms", tenths / 10, tenths % 10)
+        write!(f, " {}.{}ms", tenths / 10, tenths % 10)?;
+        f.write_str(if self.complete { "" } else { " incomplete" })
     }
 }
 

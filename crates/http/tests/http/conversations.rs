@@ -94,7 +94,8 @@ fn a_line_of_the_log_says_who_asked_for_what() {
         let mut connection = Connection::new().unwrap();
         receive(&mut connection, request.as_bytes());
         let Next::Answer(exchange) = connection.next(&site(), NOW) else { panic!("no answer") };
-        Line { peer: "10.0.0.2", exchange: &exchange, duration: Duration::from_micros(1234) }.to_string()
+        Line { peer: "10.0.0.2", exchange: &exchange, duration: Duration::from_micros(1234), complete: true }
+            .to_string()
     };
     let get = |target: &str| line(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
     assert_eq!(get("/digits.txt?x"), "10.0.0.2 GET /digits.txt?x 200 10 1.2ms");
