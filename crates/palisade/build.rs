@@ -16,4 +16,4 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// What `src/embedded.rs` includes.
-const PROGRAMS: [&str; 7] = ["kernel", "init", "time", "log", "supervisor", "nic", "hello"];
+const PROGRAMS: [&str; 8] = ["kernel", "init", "time", "log", "supervisor", "nic", "hello", "website"];

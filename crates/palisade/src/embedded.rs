@@ -32,4 +32,7 @@ static SERVICES: [(&str, &[u8]); 5] = [
 ];
 
 /// What a description may name.
-static UNIKERNELS: [(&str, &[u8]); 1] = [("hello", include_bytes!(concat!(env!("OUT_DIR"), "/hello")))];
+static UNIKERNELS: [(&str, &[u8]); 2] = [
+    ("hello", include_bytes!(concat!(env!("OUT_DIR"), "/hello"))),
+    ("website", include_bytes!(concat!(env!("OUT_DIR"), "/website"))),
+];
