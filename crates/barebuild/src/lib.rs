@@ -55,7 +55,8 @@ pub fn rerun_if_changed(workspace: &Path) -> Result<(), Error> {
 const PANIC_FREE: [&str; 6] = ["kernel", "init", "time", "log", "supervisor", "nic"];
 
 /// Members of the host workspace that freestanding programs link.
-const SHARED: [&str; 7] = ["abi", "http", "kernel-core", "services", "site", "unikernel-core", "unikernel-tls"];
+const SHARED: [&str; 7] =
+    ["abi", "http", "kernel-core", "services", "site", "unikernel-core", "unikernel-tls"];
 
 fn finish(directory: &Path, name: &str) -> Result<Program, Error> {
     let path = directory.join(name);
