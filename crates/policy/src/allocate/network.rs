@@ -19,7 +19,7 @@ pub(super) fn devices(system: &System, volatile: &mut Volatile) -> Result<Vec<De
         return Ok(Vec::new());
     };
     let owner = format!("{}: dma", system.subjects[nic].name.value);
-    let dma = volatile.cleared_at(DMA_SIZE, DMA, &owner)?;
+    let dma = volatile.kept_at(DMA_SIZE, DMA, &owner)?;
     Ok(vec![Device {
         hardware: card.clone(),
         subject: nic as u16,
