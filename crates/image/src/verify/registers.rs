@@ -1,12 +1,17 @@
-//! Who reaches addresses that are no memory: registers of devices and their configuration.
+//! Who reaches addresses that are no memory: registers of devices and their configuration. And which memory the devices
+//! are told to reach.
+
+use palisade_abi::layout::CONFIG;
+use palisade_abi::nic_config::{Header, MAGIC};
+use zerocopy::FromBytes;
 
 use super::System;
 use super::devices::{Area, AreaContent};
 use super::rules::{
     CONFIGURATION_READ_ONLY, Findings, INTERRUPT_TABLES_HIDDEN, MEMORY_LISTED, REGISTERS_OWNED,
-    REGISTERS_UNCACHED,
+    REGISTERS_UNCACHED, SHARED_WITH_DEVICE,
 };
-use super::space::Piece;
+use super::space::{Access, Piece};
 use super::subjects::Subject;
 
 /// Checks that every subject reaches memory that is listed, and registers of its own devices, and nothing else.
@@ -19,7 +24,30 @@ pub(super) fn check(system: &System<'_>, findings: &mut Findings) {
                 check_outside(system, subject, piece, findings);
             }
         }
+        if system.devices.iter().any(|device| usize::from(device.record.subject) == subject.id) {
+            check_shared(subject, findings);
+        }
     }
+}
+
+/// A driver tells its device physical addresses. It computes them from its configuration, which must be right: a device
+/// writes wherever it was told.
+fn check_shared(subject: &Subject<'_>, findings: &mut Findings) {
+    let name = subject.name;
+    let content = subject.content(CONFIG, size_of::<Header>() as u64);
+    let header = content.and_then(|bytes| Header::read_from_bytes(bytes).ok()).filter(|h| h.magic == MAGIC);
+    let Some(Header { dma, dma_size, dma_address, .. }) = header else {
+        findings.add(&SHARED_WITH_DEVICE, || format!("{name} has no configuration at {CONFIG:#x}"));
+        return;
+    };
+    let own = dma_size > 0
+        && subject.reach.translate_range(dma, dma_size) == Some(dma_address)
+        && subject.reach.all(dma, dma_size, |access| access == Access::READ_WRITE);
+    findings.require(own, &SHARED_WITH_DEVICE, || {
+        format!(
+            "{name} lets its device use {dma_size:#x} bytes at {dma_address:#x}, which are not its memory at {dma:#x}"
+        )
+    });
 }
 
 fn check_memory(system: &System<'_>, subject: &Subject<'_>, piece: &Piece, findings: &mut Findings) {

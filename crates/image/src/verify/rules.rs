@@ -53,11 +53,13 @@ rules! {
     DEVICE_SPACE "device-space-distinct"
         "Registers fill whole pages, are aligned to their size, and overlap neither each other nor configuration space, memory or the chipset.";
     INTERRUPTS_OWNED "interrupts-owned"
-        "Every device interrupt has its own vector and its own MSI-X entry, in the registers of a device of the same subject.";
+        "Every device interrupt has an MSI-X entry of its own, in the registers of a device of the same subject.";
     DRIVERS_TRUSTED "drivers-trusted"
         "Only the subject nic drives devices: without an IOMMU, a device that was started can reach all memory.";
     DEVICE_CONTROL "device-control"
         "A device is started by an event that its driver raises itself, and reaches no memory while its driver is reset.";
+    SHARED_WITH_DEVICE "shared-with-device"
+        "The memory whose physical address a driver's configuration gives for its device is the driver's own, all of it, at that address.";
     REGISTERS_OWNED "registers-owned"
         "Only its driver reaches the registers of a device, and cannot execute them.";
     CONFIGURATION_READ_ONLY "configuration-read-only"

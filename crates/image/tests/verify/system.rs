@@ -4,10 +4,11 @@ use std::sync::{Arc, LazyLock};
 
 use palisade_abi::init_table::{self, Operation};
 use palisade_abi::layout::{
-    self, BOOT_INFO, BOOT_INFO_SIZE, CHANNELS, CPU_DATA_SIZE, CPU_STACK_SIZE, CRASH_RECORD, DEVICES,
-    IMAGE_BASE, INIT_STUB, INIT_TABLE, LARGE_PAGE, OTHER_STATUS, PAGE, PRISTINE, PROGRAM, REPORT,
+    self, BOOT_INFO, BOOT_INFO_SIZE, CHANNELS, CONFIG, CPU_DATA_SIZE, CPU_STACK_SIZE, CRASH_RECORD, DEVICES,
+    DMA, IMAGE_BASE, INIT_STUB, INIT_TABLE, LARGE_PAGE, OTHER_STATUS, PAGE, PRISTINE, PROGRAM, REPORT,
     SCHEDULING_INFO, STATUS, SUBJECT_INFO, SUBJECT_INFO_SIZE, TIME_INFO, TIMED_EVENT,
 };
+use palisade_abi::nic_config;
 use palisade_abi::plan::{FatalAction, source_action, target_action};
 use palisade_image::Image;
 use palisade_policy::plan::{
@@ -15,6 +16,7 @@ use palisade_policy::plan::{
     MachineDevice, Msix, Partition, Plan, PortWrite, Region, Resource, ResourceData, Rights, SourceEvent,
     Subject, SubjectKind, TargetEvent, VolatileRange,
 };
+use zerocopy::IntoBytes;
 
 /// Identifiers of the subjects.
 pub(crate) const TIME: usize = 0;
@@ -30,6 +32,7 @@ pub(crate) const DATA: u64 = PROGRAM + 0x3000;
 pub(crate) const RAM: u64 = PROGRAM + 0x4000;
 pub(crate) const RAM_SIZE: u64 = 6 << 20;
 pub(crate) const CHANNEL_SIZE: u64 = 0x4_0000;
+pub(crate) const DMA_SIZE: u64 = 0x2000;
 
 /// Source events.
 pub(crate) const SLEEP: u8 = 0;
@@ -149,6 +152,7 @@ fn subject(id: u16, name: &str, kind: SubjectKind, shared: &Shared, memory: &mut
         |size, guest, what: &str, clear| memory.take_at(size, guest, &format!("{name}: {what}"), clear);
     let data = owned(PAGE, DATA, "data", false);
     let ram = owned(RAM_SIZE, RAM, "ram", false);
+    let dma = if kind == SubjectKind::Nic { owned(DMA_SIZE, DMA, "dma", false) } else { 0 };
     let timed_event = owned(PAGE, TIMED_EVENT, "timed event", true);
     let status = if kind == SubjectKind::Unikernel {
         shared.hello_status
@@ -170,7 +174,7 @@ fn subject(id: u16, name: &str, kind: SubjectKind, shared: &Shared, memory: &mut
     space.resource("status", 6, STATUS, PAGE, Rights::ReadWrite, status);
     space.resource("timed_event", 7, TIMED_EVENT, PAGE, Rights::ReadWrite, timed_event);
     space.content("init stub", INIT_STUB, PAGE, Rights::ReadExecute, b"the init stub");
-    space.content("init table", INIT_TABLE, PAGE, Rights::Read, &init_table());
+    space.content("init table", INIT_TABLE, PAGE, Rights::Read, &init_table(kind));
     space.content("pristine data", PRISTINE, PAGE, Rights::Read, name.as_bytes());
     space.describe("text", 2, TEXT, 0x2000, Rights::ReadExecute);
     let time_rights = if kind == SubjectKind::Time { Rights::ReadWrite } else { Rights::Read };
@@ -195,6 +199,8 @@ fn subject(id: u16, name: &str, kind: SubjectKind, shared: &Shared, memory: &mut
         }
         SubjectKind::Nic => {
             space.register("device_config", DEVICES, PAGE, Rights::Read, CONFIGURATION);
+            space.volatile("dma", DMA, DMA_SIZE, Rights::ReadWrite, dma);
+            space.content("config", CONFIG, PAGE, Rights::Read, nic_config(dma).as_bytes());
             space.register("device_bar4", DRIVER_REGISTERS, 4 * PAGE, Rights::ReadWrite, REGISTERS);
             sources.push(SourceEvent {
                 device: Some(0),
@@ -248,17 +254,35 @@ fn subject(id: u16, name: &str, kind: SubjectKind, shared: &Shared, memory: &mut
     }
 }
 
-fn init_table() -> Vec<u8> {
-    let operations = [
+fn init_table(kind: SubjectKind) -> Vec<u8> {
+    let mut operations = vec![
         Operation::copy(DATA, PRISTINE, 0x800),
         Operation::fill(DATA + 0x800, PAGE - 0x800, 0),
         Operation::fill(RAM, RAM_SIZE, 0),
         Operation::fill(STATUS, PAGE, 0),
         Operation::fill(TIMED_EVENT, PAGE, 0xff),
     ];
+    if kind == SubjectKind::Nic {
+        operations.push(Operation::fill(DMA, DMA_SIZE, 0));
+    }
     let mut table = vec![0; init_table::size(operations.len())];
     init_table::write(&mut table, TEXT, &operations).expect("the size is right");
     table
+}
+
+fn nic_config(dma_address: u64) -> nic_config::Header {
+    nic_config::Header {
+        magic: nic_config::MAGIC,
+        ports: 0,
+        start_event: START,
+        reserved: [0; 3],
+        device_config: DEVICES,
+        bars: [0, 0, 0, 0, DRIVER_REGISTERS, 0],
+        bar_sizes: [0, 0, 0, 0, 4 * PAGE, 0],
+        dma: DMA,
+        dma_size: DMA_SIZE,
+        dma_address,
+    }
 }
 
 #[derive(Default)]

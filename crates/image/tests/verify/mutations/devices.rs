@@ -1,15 +1,18 @@
 //! Damage to devices and their interrupts, and to who reaches registers, private keys and the driver.
 
-use palisade_abi::layout::{DEVICES, PAGE, STATUS};
+use palisade_abi::layout::{CONFIG, DEVICES, PAGE, STATUS};
+use palisade_abi::nic_config::Header;
 use palisade_abi::plan::{
     Bar, Device, Interrupt, MsixEntry, Table, TargetEvent, bar_flags, source_action, source_flags,
     target_action, trap,
 };
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::{Mutation, breaks};
 use crate::damage::{Damage, Rights, Tree, UNCACHED};
 use crate::system::{
-    CONFIGURATION, DRIVER_REGISTERS, HELLO, KEY, LOG, MSIX_TABLE, NIC, PAUSED, RAM, REGISTERS, START,
+    CONFIGURATION, CONSTANTS, DRIVER_REGISTERS, HELLO, KEY, LOG, MSIX_TABLE, NIC, PAUSED, RAM, REGISTERS,
+    START,
 };
 
 pub(super) const MUTATIONS: &[Mutation] = &[
@@ -31,7 +34,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     breaks("device-records", &[], "a base address register is the upper half of another one", |d| {
         bar(d, 0, |b| b.index = 5);
     }),
-    breaks("device-records", &[], "a base address register of 64 bits has no upper half", |d| {
+    breaks("plan-valid", &[], "a base address register of 64 bits has no upper half", |d| {
         bar(d, 1, |b| b.index = 5);
     }),
     breaks("plan-valid", &[], "a base address register does not exist", |d| bar(d, 1, |b| b.index = 6)),
@@ -75,7 +78,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
             d.header(|h| h.local_apic = REGISTERS);
         },
     ),
-    breaks("interrupts-owned", &[], "two interrupts have one vector", |d| {
+    breaks("plan-valid", &[], "two interrupts have one vector", |d| {
         interrupt(d, |i| i.host_vector = 0x31);
     }),
     breaks("interrupts-owned", &[], "an interrupt goes to another subject", |d| {
@@ -156,6 +159,19 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     breaks("registers-uncached", &[], "the kernel maps the MSI-X table cached", |d| {
         d.entry(Tree::Kernel, MSIX_TABLE, 1, |e| e & !UNCACHED);
     }),
+    breaks("shared-with-device", &[], "a driver tells its device another address", |d| {
+        nic_config(d, |config| config.dma_address += PAGE);
+    }),
+    breaks("shared-with-device", &[], "a driver shares more than its memory", |d| {
+        nic_config(d, |config| config.dma_size += 1);
+    }),
+    breaks("shared-with-device", &[], "a driver shares its constants with its device", |d| {
+        let constants = d.phys(NIC, CONSTANTS);
+        nic_config(d, |c| (c.dma, c.dma_size, c.dma_address) = (CONSTANTS, PAGE, constants));
+    }),
+    breaks("shared-with-device", &[], "a driver has no configuration", |d| {
+        nic_config(d, |config| config.magic = 0);
+    }),
     breaks("nested-tables-equal", &[], "registers are cached on Intel processors", |d| {
         d.entry(Tree::Ept(NIC), DRIVER_REGISTERS, 1, |e| e | 6 << 3);
     }),
@@ -207,6 +223,14 @@ fn msix(d: &mut Damage, number: usize, change: impl FnOnce(&mut MsixEntry)) {
 /// Changes the first device interrupt.
 fn interrupt(d: &mut Damage, change: impl FnOnce(&mut Interrupt)) {
     d.record(Table::Interrupts, 0, change);
+}
+
+/// Changes the configuration of the network driver.
+fn nic_config(d: &mut Damage, change: impl FnOnce(&mut Header)) {
+    let place = d.phys(NIC, CONFIG);
+    let (mut header, _) = Header::read_from_prefix(d.at(place)).expect("it is there");
+    change(&mut header);
+    header.write_to_prefix(d.at(place)).expect("it is there");
 }
 
 /// Maps a page in all tables of a subject as registers are mapped.
