@@ -5,6 +5,7 @@
 mod clock;
 mod containment;
 mod crash;
+mod devices;
 mod disc;
 mod ends;
 mod events;

@@ -1,0 +1,40 @@
+//! A network card and its driver, as far as the kernel has to do with them.
+
+use crate::harness::{Run, System};
+
+#[test]
+fn a_card_wakes_an_idle_machine() {
+    let run = described("ping 10.0.2.15 10.0.2.2 50").boot();
+    run.assert_exit(0);
+    run.assert_in_order("host", &["50 of 50 pings answered", "lost 0 frames"]);
+}
+
+#[test]
+fn a_driver_that_waits_for_frames_leaves_the_cpu_halted() {
+    let (run, share) = described("serve 10.0.2.15").seconds(12).boot_measured(5, 5);
+    run.assert_exit(120);
+    println!("the emulator uses {:.1} % of a CPU while the driver waits", share * 100.0);
+    // A CPU that is not halted uses all of it.
+    assert!(share < 0.5, "{share}; {run}");
+}
+
+#[test]
+fn a_card_that_is_not_where_the_plan_says_is_refused_by_the_kernel() {
+    let run = described("serve 10.0.2.15").argument("--emulator").argument(MOVED_CARD).boot();
+    run.assert_exit(123);
+    assert_eq!(refusals(&run), ["kernel refused: the device at 00:03.0 is missing"], "{run}");
+}
+
+/// One unikernel on the network of the machine.
+fn described(arguments: &str) -> System {
+    System::described(&format!(
+        "[subject.host]\nunikernel = \"testing/net-peer\"\nbootparams = \"{arguments}\""
+    ))
+}
+
+fn refusals(run: &Run) -> Vec<String> {
+    run.kernel_lines().into_iter().filter(|line| line.starts_with("kernel refused")).collect()
+}
+
+/// A wrapper around the emulator that puts the card into another slot.
+const MOVED_CARD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/system/qemu-with-moved-card");
