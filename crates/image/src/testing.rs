@@ -148,6 +148,21 @@ pub(crate) fn plan_with_device() -> Plan {
     plan
 }
 
+/// Has `hello` run on a CPU of its own.
+pub(crate) fn use_second_cpu(plan: &mut Plan) {
+    let free = |n: u64| 20 * MIB + n * 0x8000;
+    let frames = vec![(10_000, 1)];
+    plan.cpus.push(Cpu { apic_id: 1, frames, stack: free(0), data: free(1), host_area: free(2) });
+    plan.partitions[0].groups.pop();
+    plan.partitions.push(Partition {
+        name: "second".into(),
+        cpu: 1,
+        groups: vec![vec![1]],
+        scheduling_info: free(3),
+    });
+    (plan.subjects[1].cpu, plan.subjects[1].partition) = (1, 1);
+}
+
 pub(crate) fn region(name: &str, address: u64, size: u64, rights: Rights, backing: Backing) -> Region {
     Region { name: name.into(), address, size, rights, backing }
 }

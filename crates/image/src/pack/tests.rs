@@ -13,7 +13,7 @@ use zerocopy::IntoBytes;
 use super::*;
 use crate::paging::tests::translate;
 use crate::paging::{Caching, Format};
-use crate::testing::{CHANNEL_SIZE, FakeKernel, MIB, RAM_SIZE, region, sample_plan};
+use crate::testing::{CHANNEL_SIZE, FakeKernel, MIB, RAM_SIZE, region, sample_plan, use_second_cpu};
 use crate::verify::{Expected, verify};
 
 mod devices;
@@ -120,23 +120,7 @@ fn events_and_traps_have_their_numbers() {
 #[test]
 fn an_event_to_another_cpu_interrupts_that_cpu() {
     let mut plan = sample_plan();
-    let free = 20 * MIB;
-    let more = |n: u64| free + n * 0x8000;
-    plan.cpus.push(palisade_policy::plan::Cpu {
-        apic_id: 1,
-        frames: vec![(10_000, 1)],
-        stack: more(0),
-        data: more(1),
-        host_area: more(2),
-    });
-    plan.partitions[0].groups.pop();
-    plan.partitions.push(palisade_policy::plan::Partition {
-        name: "second".into(),
-        cpu: 1,
-        groups: vec![vec![1]],
-        scheduling_info: more(3),
-    });
-    (plan.subjects[1].cpu, plan.subjects[1].partition) = (1, 1);
+    use_second_cpu(&mut plan);
     let packed = Packed::new(plan);
     assert_eq!(packed.parsed().source_events[1][1].flags, abi::source_flags::IPI);
     let state = packed.plan.subjects[1].state;

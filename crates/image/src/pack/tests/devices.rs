@@ -4,7 +4,7 @@ use palisade_abi::layout::{DATA, DEVICES, LARGE_PAGE};
 use palisade_abi::plan::{NONE, bar_flags, device_stop};
 
 use super::*;
-use crate::testing::plan_with_device;
+use crate::testing::{plan_with_device, use_second_cpu};
 
 #[test]
 fn a_device_has_its_records_in_the_plan() {
@@ -68,6 +68,20 @@ fn the_kernel_reaches_configuration_and_interrupts_of_a_device_but_not_its_regis
         assert_eq!(reach(page), Some((page, Rights::ReadWrite, Caching::Uncached)));
     }
     assert_eq!((reach(0xfe00_0000), reach(0xb001_9000)), (None, None));
+}
+
+#[test]
+fn the_kernel_controls_a_device_only_where_its_driver_runs() {
+    let mut plan = plan_with_device();
+    use_second_cpu(&mut plan);
+    let packed = Packed::new(plan);
+    let reaches = |cpu: usize, page| {
+        let root = packed.parsed().cpus[cpu].kernel_root;
+        translate(Format::Native, packed.at(root), root, page).is_some()
+    };
+    for page in [0xb001_8000, 0xfe01_0000] {
+        assert!(!reaches(0, page) && reaches(1, page));
+    }
 }
 
 #[test]

@@ -136,6 +136,9 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     breaks("memory-listed", &["memory-has-source"], "a driver reads another function's configuration", |d| {
         map_uncached(d, NIC, DEVICES, CONFIGURATION + PAGE, Rights::Read);
     }),
+    breaks("memory-listed", &["memory-restored"], "a driver reaches the first I/O APIC", |d| {
+        map_uncached(d, NIC, FREE, 0xfec0_0000, Rights::ReadWrite);
+    }),
     breaks("interrupt-tables-hidden", &[], "a driver writes where its interrupts go", |d| {
         map_uncached(d, NIC, FREE, MSIX_TABLE, Rights::ReadWrite);
     }),
