@@ -5,11 +5,19 @@ use core::net::IpAddr;
 use palisade_http::access_log::Line;
 use palisade_http::{Connection, Exchange, Next, Service, Stage};
 use unikernel::io::{Read, Write};
-use unikernel::time::{self, Duration, Instant, with_deadline, with_timeout};
-use unikernel::{Argument, System, log};
+use unikernel::time::{self, Duration, Instant, TimeoutError, with_deadline, with_timeout};
+use unikernel::{Network, log};
 
 use crate::figures::FIGURES;
-use crate::{IDLE_TIME, REQUEST_TIME, SEND_TIME, send};
+use crate::send;
+
+/// What a port serves, and how. Copies are the same server.
+#[derive(Clone)]
+pub(crate) struct Server {
+    pub service: Service<'static>,
+    pub limits: Limits,
+    pub network: Network,
+}
 
 /// How long clients may take.
 #[derive(Debug, Clone, Copy)]
@@ -22,75 +30,96 @@ pub(crate) struct Limits {
     pub send: Duration,
 }
 
-impl Limits {
-    pub(crate) fn of(system: &System) -> Self {
-        let seconds = |argument: &Argument<u32>| Duration::from_secs(system.argument(argument).into());
-        Self { idle: seconds(&IDLE_TIME), request: seconds(&REQUEST_TIME), send: seconds(&SEND_TIME) }
-    }
-}
-
-/// Answers the requests of a client until one of both sides ends the connection.
-pub(crate) async fn serve<S: Read + Write>(
-    stream: &mut S,
-    peer: IpAddr,
-    service: &Service<'static>,
-    limits: &Limits,
-) {
-    FIGURES.connection();
-    let Ok(mut connection) = Connection::new() else {
-        log::warn!("{peer}: there is no memory for the connection");
-        return;
-    };
-    let mut waiting: Option<(Stage, Instant)> = None;
-    loop {
-        let stage = match connection.next(service, now()) {
-            Next::Close => return,
-            Next::Answer(exchange) => {
-                waiting = None;
-                if answer(stream, peer, &exchange, limits).await.is_err() {
+impl Server {
+    /// Answers the requests of a client until one of both sides ends the connection.
+    pub(crate) async fn serve<S: Read + Write>(&self, stream: &mut S, peer: IpAddr) {
+        FIGURES.connection();
+        let Ok(mut connection) = Connection::new() else {
+            log::warn!("{peer}: there is no memory for the connection");
+            return;
+        };
+        let mut waiting: Option<(Stage, Instant)> = None;
+        loop {
+            let stage = match connection.next(&self.service, now()) {
+                Next::Close => return,
+                Next::Answer(exchange) => {
+                    waiting = None;
+                    if self.answer(stream, peer, &exchange).await.is_err() {
+                        return;
+                    }
+                    continue;
+                }
+                Next::Read(stage) => stage,
+            };
+            // The time for a stage begins with it, and not anew with every byte.
+            let since = match waiting {
+                Some((same, since)) if same == stage => since,
+                _ => Instant::now(),
+            };
+            waiting = Some((stage, since));
+            match self.read(stream, &mut connection, stage, since).await {
+                Ok(count @ 1..) => connection.received(count),
+                Ok(0) | Err(Over::Gone) => return,
+                Err(Over::TimeIsUp) => {
+                    if let Some(exchange) = connection.time_out(now()) {
+                        let _ = self.answer(stream, peer, &exchange).await;
+                    }
                     return;
                 }
-                continue;
-            }
-            Next::Read(stage) => stage,
-        };
-        // The time for a stage begins with it, and not anew with every byte.
-        let deadline = match waiting {
-            Some((same, deadline)) if same == stage => deadline,
-            _ => Instant::now() + if stage == Stage::Idle { limits.idle } else { limits.request },
-        };
-        waiting = Some((stage, deadline));
-        match with_deadline(deadline, stream.read(connection.room())).await {
-            Ok(Ok(count @ 1..)) => connection.received(count),
-            Ok(Ok(0) | Err(_)) => return,
-            Err(time::TimeoutError) => {
-                if let Some(exchange) = connection.time_out(now()) {
-                    let _ = answer(stream, peer, &exchange, limits).await;
-                }
-                return;
             }
         }
     }
+
+    /// Reads what comes next in a stage that began at `since`.
+    async fn read<S: Read>(
+        &self,
+        stream: &mut S,
+        connection: &mut Connection,
+        stage: Stage,
+        since: Instant,
+    ) -> Result<usize, Over> {
+        let idle = stage == Stage::Idle;
+        let end = since + if idle { self.limits.idle } else { self.limits.request };
+        loop {
+            let deadline = if idle { end.min(Instant::now() + PATIENCE) } else { end };
+            match with_deadline(deadline, stream.read(connection.room())).await {
+                Ok(read) => return read.map_err(|_| Over::Gone),
+                Err(TimeoutError) if deadline == end || self.is_crowded() => return Err(Over::TimeIsUp),
+                Err(TimeoutError) => {}
+            }
+        }
+    }
+
+    /// Sends a response, and writes a line about it into the log.
+    async fn answer<S: Write>(
+        &self,
+        stream: &mut S,
+        peer: IpAddr,
+        exchange: &Exchange<'_>,
+    ) -> Result<(), Over> {
+        let begun = Instant::now();
+        let length = exchange.response.body_length() as u64;
+        let limit = self.limits.send + Duration::from_secs(length / SLOWEST);
+        let sent = with_timeout(limit, send::response(stream, &exchange.response)).await;
+        let complete = matches!(sent, Ok(Ok(())));
+        FIGURES.request(length);
+        let duration = core::time::Duration::from_micros(begun.elapsed().as_micros());
+        log::info!(target: "access", "{}", Line { peer, exchange, duration, complete });
+        if complete { Ok(()) } else { Err(Over::Gone) }
+    }
+
+    /// Whether few connections are left for those who come next.
+    fn is_crowded(&self) -> bool {
+        self.network.open_connections() >= self.network.most_connections() / 4 * 3
+    }
 }
 
-/// The client does not take in a response.
-struct Gone;
-
-async fn answer<S: Write>(
-    stream: &mut S,
-    peer: IpAddr,
-    exchange: &Exchange<'_>,
-    limits: &Limits,
-) -> Result<(), Gone> {
-    let begun = Instant::now();
-    let length = exchange.response.body_length() as u64;
-    let limit = limits.send + Duration::from_secs(length / SLOWEST);
-    let sent = with_timeout(limit, send::response(stream, &exchange.response)).await;
-    let complete = matches!(sent, Ok(Ok(())));
-    FIGURES.request(length);
-    let duration = core::time::Duration::from_micros(begun.elapsed().as_micros());
-    log::info!(target: "access", "{}", Line { peer, exchange, duration, complete });
-    if complete { Ok(()) } else { Err(Gone) }
+/// Why a connection does not go on.
+enum Over {
+    /// The client has gone, or does not take in what it gets.
+    Gone,
+    /// It takes too long, or does nothing with its connection while others need one.
+    TimeIsUp,
 }
 
 /// Seconds since 1970-01-01 00:00 UTC.
@@ -98,5 +127,7 @@ fn now() -> u64 {
     time::wall().unwrap_or(0) / 1_000_000_000
 }
 
+/// How long a connection may be idle when others need it.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes in a second that a client must take in, on average.
 const SLOWEST: u64 = 4096;

@@ -13,11 +13,11 @@ mod send;
 
 use palisade_http::{Redirect, Service, Site};
 use palisade_site::Archive;
-use unikernel::time::with_timeout;
+use unikernel::time::{Duration, with_timeout};
 use unikernel::tls::TlsAcceptor;
-use unikernel::{Argument, Error, System, TcpListener, log};
+use unikernel::{Argument, Error, System, TcpListener, log, memory};
 
-use self::connection::Limits;
+use self::connection::{Limits, Server};
 
 unikernel::unikernel!(
     main,
@@ -58,7 +58,12 @@ async fn main(system: System) -> Result<(), Error> {
     if let Some(acceptor) = acceptor {
         let hsts = Some(system.argument(&HSTS)).filter(|seconds| *seconds != 0);
         let listener = system.network().listen(https)?;
-        system.spawn(serve_tls(system.clone(), listener, acceptor, Service::Site(Site { archive, hsts })));
+        system.spawn(serve_tls(
+            system.clone(),
+            listener,
+            acceptor,
+            server(&system, Service::Site(Site { archive, hsts })),
+        ));
     } else {
         log::warn!("there is no certificate: the site is served without TLS");
     }
@@ -69,7 +74,7 @@ async fn main(system: System) -> Result<(), Error> {
             Service::Site(Site { archive, hsts: None })
         };
         let listener = system.network().listen(http)?;
-        system.spawn(serve_plain(system.clone(), listener, service));
+        system.spawn(serve_plain(system.clone(), listener, server(&system, service)));
     }
     let address = system.network().address().await;
     let (scheme, port) = if over_tls { ("https", https) } else { ("http", http) };
@@ -98,38 +103,42 @@ fn acceptor(system: &System) -> Result<Option<TlsAcceptor>, Error> {
     }
 }
 
-async fn serve_plain(system: System, mut listener: TcpListener, service: Service<'static>) {
-    let limits = Limits::of(&system);
+fn server(system: &System, service: Service<'static>) -> Server {
+    let seconds = |argument: &Argument<u32>| Duration::from_secs(system.argument(argument).into());
+    let limits =
+        Limits { idle: seconds(&IDLE_TIME), request: seconds(&REQUEST_TIME), send: seconds(&SEND_TIME) };
+    Server { service, limits, network: system.network().clone() }
+}
+
+async fn serve_plain(system: System, mut listener: TcpListener, server: Server) {
     loop {
         let mut stream = listener.accept().await;
+        let server = server.clone();
         system.spawn(async move {
             if let Some(peer) = stream.peer() {
-                connection::serve(&mut stream, peer.ip(), &service, &limits).await;
+                server.serve(&mut stream, peer.ip()).await;
             }
         });
     }
 }
 
-async fn serve_tls(
-    system: System,
-    mut listener: TcpListener,
-    acceptor: TlsAcceptor,
-    service: Service<'static>,
-) {
-    let limits = Limits::of(&system);
+async fn serve_tls(system: System, mut listener: TcpListener, acceptor: TlsAcceptor, server: Server) {
     loop {
         let stream = listener.accept().await;
-        let acceptor = acceptor.clone();
+        let (server, acceptor) = (server.clone(), acceptor.clone());
         system.spawn(async move {
             let Some(peer) = stream.peer() else { return };
             match acceptor.accept(stream).await {
                 Ok(mut stream) => {
-                    connection::serve(&mut stream, peer.ip(), &service, &limits).await;
+                    let session = if stream.is_resumed() { "resumed" } else { "new" };
+                    log::debug!("{}: {:?}, {session} session", peer.ip(), stream.version());
+                    server.serve(&mut stream, peer.ip()).await;
                     // The client is told that it has everything; if it does not listen any more, nobody needs to be.
-                    let _ = with_timeout(limits.request, stream.close()).await;
+                    let _ = with_timeout(server.limits.request, stream.close()).await;
                 }
                 Err(error) => log::debug!("{}: no TLS: {error}", peer.ip()),
             }
+            log::debug!("{} bytes of memory are in use", memory::figures().used);
         });
     }
 }
