@@ -128,6 +128,7 @@ static RULES: &[&Rule] = &[
     &machine::BARS,
     &machine::MSIX,
     &machine::PORT_OWNERS,
+    &machine::DEVICE_OWNERS,
 ];
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Rules for machines and their devices.
 
-use palisade_abi::layout::IMAGE_BASE;
+use palisade_abi::layout::{IMAGE_BASE, PAGE};
 
 use super::{Check, Rule};
 use crate::document::did_you_mean;
-use crate::plan::Plan;
+use crate::plan::{Backing, Bar, Device, Plan, Region, Rights};
 use crate::problem::{Collector, Problem};
 use crate::system::System;
 
@@ -60,6 +60,12 @@ pub(crate) static PORT_OWNERS: Rule = Rule {
     id: "port-owners",
     specification: "No I/O port belongs to two subjects, or to a subject and the kernel.",
     check: Check::Plan(check_ports),
+};
+
+pub(crate) static DEVICE_OWNERS: Rule = Rule {
+    id: "device-owners",
+    specification: "A device is its driver's alone: registers, read-only configuration page, shared memory; its MSI-X table is nobody's.",
+    check: Check::Plan(check_device_owners),
 };
 
 fn check_memory_map(system: &System, problems: &Collector) {
@@ -136,5 +142,56 @@ fn check_ports(plan: &Plan, problems: &Collector) {
             }
             owners.push((start, end, &subject.name));
         }
+    }
+}
+
+fn check_device_owners(plan: &Plan, problems: &Collector) {
+    for (id, subject) in plan.subjects.iter().enumerate() {
+        let own = || plan.devices.iter().filter(|device| usize::from(device.subject) == id);
+        for region in &subject.regions {
+            let Backing::Device(phys) = region.backing else { continue };
+            if own().any(|device| may_map(device, phys, region)) {
+                continue;
+            }
+            problems.add(
+                Problem::error(
+                    &DEVICE_OWNERS,
+                    format!(
+                        "`{}` of `{}` is no register of a device that it drives",
+                        region.name, subject.name
+                    ),
+                )
+                .help(format!("the device is at {phys:#x}")),
+            );
+        }
+        for (device, (address, phys, size)) in
+            own().flat_map(|device| device.dma.iter().map(move |dma| (device, *dma)))
+        {
+            let shared = |region: &Region| {
+                (region.address, region.size) == (address, size)
+                    && matches!(region.backing, Backing::Volatile(start) if start == phys)
+            };
+            if !subject.regions.iter().any(shared) {
+                let name = &device.hardware.name;
+                problems.add(
+                    Problem::error(
+                        &DEVICE_OWNERS,
+                        format!("`{name}` shares memory that `{}` does not have", subject.name),
+                    )
+                    .help(format!("it is told to use {phys:#x}")),
+                );
+            }
+        }
+    }
+}
+
+/// Whether a region is the configuration page of a device or one of its base address ranges, but that of the MSI-X table.
+fn may_map(device: &Device, phys: u64, region: &Region) -> bool {
+    let table = device.hardware.msix.map(|msix| msix.bar);
+    let is_range = |bar: &Bar| Some(bar.index) != table && (bar.address, bar.size) == (phys, region.size);
+    match region.rights {
+        Rights::Read => (phys, region.size) == (device.config, PAGE),
+        Rights::ReadWrite => device.hardware.bars.iter().any(is_range),
+        Rights::ReadExecute => false,
     }
 }

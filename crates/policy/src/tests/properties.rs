@@ -1,9 +1,10 @@
 //! What holds for every system and every text.
 
 use palisade_abi::layout::PAGE;
+use palisade_abi::nic_config;
 use proptest::prelude::*;
 
-use crate::plan::{Backing, Plan, Rights};
+use crate::plan::{Backing, Plan, Region, Rights, Subject, SubjectKind};
 use crate::testing::{Elf, TestLibrary, plan, plan_with};
 use crate::{Options, elf};
 
@@ -14,7 +15,10 @@ fn size() -> impl Strategy<Value = u64> {
 
 #[derive(Debug, Clone)]
 struct Described {
-    rams: Vec<u64>,
+    /// Program, RAM, and whether it reads a file.
+    subjects: Vec<(&'static str, u64, bool)>,
+    /// Bytes of a channel of the network, in KiB.
+    network: u64,
     channels: Vec<(usize, usize, u64, bool)>,
     events: Vec<(usize, usize)>,
     memory: u64,
@@ -23,15 +27,19 @@ struct Described {
 fn described() -> impl Strategy<Value = Described> {
     let channels = prop::collection::vec((0_usize..6, 0_usize..6, size(), any::<bool>()), 0..6);
     let events = prop::collection::vec((0_usize..6, 0_usize..6), 0..6);
-    (prop::collection::vec(size(), 1..6), channels, events, 16_u64..5000)
-        .prop_map(|(rams, channels, events, memory)| Described { rams, channels, events, memory })
+    let program = prop::sample::select(vec!["hello", "plain", "website", "mirage"]);
+    let subjects = prop::collection::vec((program, size(), any::<bool>()), 1..6);
+    let numbers = (size(), 16_u64..5000);
+    (subjects, channels, events, numbers).prop_map(|(subjects, channels, events, (network, memory))| {
+        Described { subjects, network, channels, events, memory }
+    })
 }
 
 impl Described {
     fn text(&self) -> String {
-        let subject = |(id, ram): (usize, &u64)| {
-            let kind = ["hello", "plain"][id % 2];
-            format!("[subject.s{id}]\nunikernel = \"{kind}\"\nram = \"{ram} KiB\"\n")
+        let subject = |(id, (program, ram, data)): (usize, &(&str, u64, bool))| {
+            let data = if *data { format!("data = {{ notes = {A_FILE:?} }}\n") } else { String::new() };
+            format!("[subject.s{id}]\nunikernel = \"{program}\"\nram = \"{ram} KiB\"\n{data}")
         };
         let channel = |(id, (writer, reader, size, signal)): (usize, &(usize, usize, u64, bool))| {
             format!(
@@ -39,13 +47,14 @@ impl Described {
                  size = \"{size} KiB\"\nsignal = {signal}\n"
             )
         };
+        let network = format!("[network]\nchannel = \"{} KiB\"\n", self.network);
         let event = |(id, (from, to)): (usize, &(usize, usize))| {
             format!("[[event]]\nfrom = \"s{from}:f{id}\"\nto = \"s{to}:t{id}\"\n")
         };
-        let subjects = self.rams.iter().enumerate().map(subject).collect::<String>();
+        let subjects = self.subjects.iter().enumerate().map(subject).collect::<String>();
         let channels = self.channels.iter().enumerate().map(channel).collect::<String>();
         let events = self.events.iter().enumerate().map(event).collect::<String>();
-        format!("memory = \"{} MiB\"\n{subjects}{channels}{events}", self.memory)
+        format!("memory = \"{} MiB\"\n{network}{subjects}{channels}{events}", self.memory)
     }
 }
 
@@ -73,7 +82,8 @@ fn assert_invariants(plan: &Plan) {
                     }
                 }
                 Backing::Content(bytes) => assert!(bytes.len() as u64 <= region.size, "{region:?}"),
-                Backing::Device(_) | Backing::SubjectInfo | Backing::BootInfo => {}
+                Backing::Device(_) => assert_eq!(subject.kind, SubjectKind::Nic),
+                Backing::SubjectInfo | Backing::BootInfo => {}
             }
         }
         for event in &subject.source_events {
@@ -82,17 +92,43 @@ fn assert_invariants(plan: &Plan) {
             };
             assert!(event.number < 64 && event.target.is_none_or(defined), "{event:?}");
         }
+        let own = |number| subject.source_events.iter().any(|event| event.number == number);
+        assert!(subject.on_pause.is_none_or(own));
+        if subject.kind == SubjectKind::Nic {
+            assert_ports(subject);
+        }
     }
+    let drivers = plan.subjects.iter().filter(|subject| subject.kind == SubjectKind::Nic).count();
+    assert_eq!(plan.devices.len(), drivers);
     writers.sort_unstable();
     for pair in writers.windows(2) {
         assert!(pair[0].0 + pair[0].1 <= pair[1].0, "{pair:?}");
     }
 }
 
+/// Every port of the driver has two channels that the driver has too.
+fn assert_ports(nic: &Subject) {
+    let region = |name: &str| nic.regions.iter().find(|region| region.name == name).expect("a region");
+    let Backing::Content(bytes) = &region("config").backing else { panic!("it is content") };
+    let (_, ports) = nic_config::parse(bytes).expect("a configuration");
+    let place = |region: &Region| (region.address, region.size, region.rights);
+    for (number, port) in ports.iter().enumerate() {
+        let (input, output) = (region(&format!("port{number}|in")), region(&format!("port{number}|out")));
+        assert_eq!(place(input), (port.input, port.input_size, Rights::ReadWrite));
+        assert_eq!(place(output), (port.output, port.output_size, Rights::Read));
+        assert!(nic.source_events.iter().any(|event| event.number == port.ready_event));
+    }
+    assert!(!ports.is_empty());
+}
+
+const A_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+
 proptest! {
     #[test]
     fn every_system_gives_problems_or_a_plan_that_keeps_its_promises(described in described()) {
-        let library = TestLibrary::new().with("plain", Elf::unikernel());
+        let library = TestLibrary::new()
+            .with("plain", Elf::unikernel())
+            .with("mirage", Elf::with_devices(&[("service", 2), ("other", 2)]));
         match plan_with(&described.text(), &Options::default(), &library) {
             Ok(planned) => assert_invariants(&planned.plan),
             Err(problems) => prop_assert!(problems.iter().any(|problem| !problem.is_warning())),
@@ -155,6 +191,15 @@ const WORDS: &[&str] = &[
     "arrival = ",
     "bootparams = ",
     "minor_frame = ",
+    "[network]\n",
+    "[subject.a.data]\n",
+    "device = ",
+    "channel = ",
+    "publish = ",
+    "site = ",
+    "key = ",
+    "\"website\"\n",
+    "[\"1:2\", \"3\"]\n",
     "\"hello\"\n",
     "\"a:x\"\n",
     "\"b:y\"\n",

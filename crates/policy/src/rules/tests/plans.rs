@@ -1,6 +1,6 @@
 //! Rules on plans: the allocator keeps them, so the breaking plans are good ones that were damaged.
 
-use crate::plan::{Backing, Plan, Rights};
+use crate::plan::{Backing, Plan, Region, Rights};
 use crate::problem::Collector;
 use crate::rules::check_plan;
 use crate::testing::{assert_passes, hello_with, plan};
@@ -70,4 +70,45 @@ fn a_region_of_kernel_memory_is_found() {
     let status = plan.subjects[3].regions.iter_mut().find(|region| region.name == "status").unwrap();
     status.backing = Backing::Volatile(stack);
     assert!(broken(&plan).iter().any(|(id, _)| *id == "one-writer"));
+}
+
+/// A system with a driver, with `change` done to a region of it.
+fn networked(region: &str, change: impl FnOnce(&mut Region)) -> Plan {
+    let mut plan = assert_passes(plan("[subject.web]\nunikernel = \"website\"\n")).plan;
+    assert_eq!(broken(&plan), []);
+    change(plan.subjects[3].regions.iter_mut().find(|known| known.name == region).unwrap());
+    plan
+}
+
+fn assert_finds(plan: &Plan, text: &str) {
+    let found = broken(plan);
+    assert!(found.iter().any(|(id, problem)| *id == "device-owners" && problem.contains(text)), "{found:?}");
+}
+
+#[test]
+fn a_driver_that_could_write_its_interrupts_is_found() {
+    let table = networked("device_bar4", |region| {
+        (region.backing, region.size) = (Backing::Device(0xfe01_0000), 0x1000);
+    });
+    assert_finds(&table, "the device is at 0xfe010000");
+}
+
+#[test]
+fn a_driver_that_could_move_its_device_is_found() {
+    assert_finds(&networked("device_config", |region| region.rights = Rights::ReadWrite), "device_config");
+}
+
+#[test]
+fn a_device_with_two_drivers_is_found() {
+    let mut plan = networked("device_bar4", |_| ());
+    let registers =
+        plan.subjects[3].regions.iter().find(|region| region.name == "device_bar4").unwrap().clone();
+    plan.subjects[0].regions.push(registers);
+    assert_finds(&plan, "`device_bar4` of `time`");
+}
+
+#[test]
+fn a_device_that_is_told_of_other_memory_than_its_driver_s_is_found() {
+    let other = networked("dma", |region| region.backing = Backing::Volatile(0x10_0000));
+    assert_finds(&other, "`net0` shares memory that `nic` does not have");
 }
