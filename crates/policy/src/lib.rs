@@ -90,7 +90,7 @@ pub fn for_unikernel(
 /// # Errors
 /// Everything that is wrong with it.
 pub fn for_site(site: &Site<'_>, options: &Options, library: &dyn Library) -> Result<Planned, Problems> {
-    let described = undescribed::site(site);
+    let described = undescribed::site(site, &options.publish);
     plan_text(described.source, &described.name, Path::new(""), options, library)
 }
 

@@ -20,6 +20,7 @@ use crate::rules::programs as rules;
 use crate::source::{Located, Place, Source};
 use crate::system::{EndAction, System};
 
+pub(crate) use network::parse_publish;
 pub(crate) use subject::NATIVES;
 
 /// What reading needs beside the text.

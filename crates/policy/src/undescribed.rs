@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use crate::parse::parse_publish;
 use crate::rules;
 use crate::source::Source;
+use crate::system::Protocol;
 
 /// A website that is to be served.
 #[derive(Debug, Clone, Copy)]
@@ -34,18 +36,34 @@ pub(crate) fn unikernel(path: &Path, command_line: &str) -> Undescribed {
     Undescribed { source: Source { name: "the system of this unikernel".to_owned(), text }, name }
 }
 
-/// The system of one website: what `systems/website.toml` describes, with this site.
-pub(crate) fn site(site: &Site<'_>) -> Undescribed {
+/// The system of one website: what `systems/website.toml` describes, with this site. `published` is what takes the place
+/// of the published ports there.
+pub(crate) fn site(site: &Site<'_>, published: &[String]) -> Undescribed {
     let name = "website".to_owned();
+    let outside = https_outside(published).map(|port| format!(" --https-outside={port}"));
+    let own_command_line = format!("{ADDRESS}{}", outside.unwrap_or_default());
     let mut text = format!(
-        "name = \"website\"\n\n[subject.website]\nunikernel = \"website\"\nsite = {}\nbootparams = {}\npublish = {PUBLISH}\n",
+        "name = \"website\"\nmachine = \"qemu-q35\"\n\n[subject.website]\nunikernel = \"website\"\nsite = {}\n\
+         bootparams = {}\nram = \"64 MiB\"\npublish = {PUBLISH}\n",
         path_string(site.directory),
-        toml_string(site.command_line.unwrap_or(COMMAND_LINE)),
+        toml_string(site.command_line.unwrap_or(&own_command_line)),
     );
     if let Some((certificate, key)) = site.certificate {
         text += &format!("certificate = {}\nkey = {}\n", path_string(certificate), path_string(key));
     }
     Undescribed { source: Source { name: "the system of this site".to_owned(), text }, name }
+}
+
+/// The port of this computer under which the site's HTTPS is found, to which it sends visitors who come without.
+fn https_outside(published: &[String]) -> Option<u16> {
+    if published.is_empty() {
+        return Some(USUAL_HTTPS);
+    }
+    let mut published = published.iter().filter_map(|text| parse_publish(text));
+    published
+        .find(|port| port.protocol == Protocol::Tcp && port.guest == 443)
+        .map(|port| port.host.port())
+        .filter(|port| *port != 0)
 }
 
 /// A subject's name made from a file's: the characters that names can have, and none of the system's own names.
@@ -72,10 +90,11 @@ fn path_string(path: &Path) -> String {
     toml_string(&path.to_string_lossy())
 }
 
-/// The network that the website unikernel expects around it.
-const COMMAND_LINE: &str = "--ipv4=192.168.254.10/24 --ipv4-gateway=192.168.254.1";
-/// Where the site is found: HTTPS, then HTTP.
+/// Where the site is in the network around it.
+const ADDRESS: &str = "--ipv4=192.168.254.10/24 --ipv4-gateway=192.168.254.1";
+/// HTTPS at the usual port, then HTTP.
 const PUBLISH: &str = r#"["4433:443", "8080:80"]"#;
+const USUAL_HTTPS: u16 = 4433;
 
 #[cfg(test)]
 mod tests {
@@ -88,5 +107,27 @@ mod tests {
         {
             assert_eq!(subject_name(file.as_ref()), name);
         }
+    }
+
+    #[test]
+    fn a_site_without_a_description_is_the_website_that_comes_with_palisade() {
+        let text = include_str!("../../../systems/website.toml");
+        let own = Site { directory: Path::new("website"), certificate: None, command_line: None };
+        let made = site(&own, &[]).source.text;
+        assert_eq!(made.parse::<toml::Table>(), text.parse::<toml::Table>());
+    }
+
+    #[test]
+    fn visitors_without_https_are_sent_where_it_is_published() {
+        let own = Site { directory: Path::new("website"), certificate: None, command_line: None };
+        let sent_to = |published: &[&str]| {
+            let published: Vec<String> = published.iter().map(|text| (*text).to_owned()).collect();
+            let text = site(&own, &published).source.text;
+            text.split_once("--https-outside=").map(|(_, rest)| rest.split('"').next().unwrap().to_owned())
+        };
+        assert_eq!(sent_to(&[]).as_deref(), Some("4433"));
+        assert_eq!(sent_to(&["8080:80", "443:443/udp", "127.0.0.1:9443:443"]).as_deref(), Some("9443"));
+        assert_eq!(sent_to(&["0:443"]), None);
+        assert_eq!(sent_to(&["8080:80"]), None);
     }
 }

@@ -76,7 +76,7 @@ fn option(text: &str) -> Node {
 }
 
 /// `4433:443`, `127.0.0.1:8053:53/udp`: where this computer listens, and the port that it leads to.
-fn parse_publish(text: &str) -> Option<Publish> {
+pub(crate) fn parse_publish(text: &str) -> Option<Publish> {
     let (ports, protocol) = match text.split_once('/') {
         None | Some((_, "tcp")) => (text.trim_end_matches("/tcp"), Protocol::Tcp),
         Some((ports, "udp")) => (ports, Protocol::Udp),
