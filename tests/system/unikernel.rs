@@ -1,4 +1,8 @@
-//! Unikernels on the library OS: their arguments, and TCP and UDP between two of them.
+//! Unikernels on the library OS: their arguments, and TCP and UDP, between two of them and with the host.
+
+use std::io;
+use std::net::{TcpListener, UdpSocket};
+use std::thread;
 
 use crate::harness::{Run, System};
 
@@ -78,6 +82,52 @@ fn the_port_is_an_argument_and_ipv6_carries_as_much() {
     );
     run.assert_in_order("asker", &["[info] caller: round 1: 1 of 1 heard", "[info] caller: datagram heard"]);
     assert!(run.lines("server").iter().all(|line| !line.contains("[info]")), "{run}");
+}
+
+#[test]
+fn a_unikernel_gets_an_address_by_dhcp_and_reaches_the_host_through_the_network_card() {
+    let port = echo_on_the_host();
+    // What the emulator's network calls the host, and the first address that it gives away.
+    let run = System::described(&format!(
+        r#"
+        [subject.asker]
+        unikernel = "testing/caller"
+        bootparams = "--to=10.0.2.2 --port={port} --callers=5 --bytes=20000 --rounds=2"
+        rights = ["power-off"]
+        ram = "32 MiB"
+        "#
+    ))
+    .boot();
+    run.assert_in_order(
+        "asker",
+        &[
+            "[info] net: address fe80::",
+            "[info] net: address 10.0.2.15/24 from DHCP",
+            "[info] caller: this is 10.0.2.15",
+            "[info] caller: round 2: 5 of 5 heard",
+            "[info] caller: datagram heard",
+        ],
+    );
+    run.assert_exit(0);
+}
+
+/// Sends back what comes to a port of this computer, over TCP and UDP, as long as the test runs.
+fn echo_on_the_host() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = listener.local_addr().expect("it is bound").port();
+    let socket = UdpSocket::bind(("127.0.0.1", port)).expect("the same port is free for UDP");
+    thread::spawn(move || {
+        for connection in listener.incoming().flatten() {
+            thread::spawn(move || io::copy(&mut &connection, &mut &connection));
+        }
+    });
+    thread::spawn(move || {
+        let mut buffer = [0; 1500];
+        while let Ok((length, sender)) = socket.recv_from(&mut buffer) {
+            let _ = socket.send_to(&buffer[..length], sender);
+        }
+    });
+    port
 }
 
 /// An echo server and one who asks it, connected to nothing but each other. The asker ends the system, unless both end.

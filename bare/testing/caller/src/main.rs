@@ -26,6 +26,7 @@ static ROUNDS: Argument<usize> = Argument::new("rounds", "NUMBER", "How often al
 async fn main(system: System) -> Result<(), Error> {
     let server = SocketAddr::new(system.argument(&TO), system.argument(&PORT));
     let bytes = system.argument(&BYTES);
+    log::info!("this is {}", system.network().address().await);
     for round in 1..=system.argument(&ROUNDS) {
         let begun = Instant::now();
         let callers = system.argument(&CALLERS);

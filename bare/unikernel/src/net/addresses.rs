@@ -61,6 +61,7 @@ impl Addresses {
                 Some((lease.address, lease.router, lease.dns_servers.first().copied()))
             }
         };
+        let had_address = interface.ipv4_addr().is_some();
         interface.update_ip_addrs(|addresses| {
             addresses.retain(|address| matches!(address, IpCidr::Ipv6(_)));
             // An IPv6 address and the link-local one leave room.
@@ -68,7 +69,9 @@ impl Addresses {
         });
         interface.routes_mut().remove_default_ipv4_route();
         match lease {
-            None => log::warn!(target: "net", "no address from DHCP any more"),
+            // The socket says so at the start, too.
+            None if had_address => log::warn!(target: "net", "no address from DHCP any more"),
+            None => log::debug!(target: "net", "asking for an address by DHCP"),
             Some((address, router, server)) => {
                 log::info!(target: "net", "address {address} from DHCP");
                 let _ = router.map(|router| interface.routes_mut().add_default_ipv4_route(router));
