@@ -183,16 +183,22 @@ fn assert_contained(run: &Run, subject: &str, cause: &str) {
     assert!(!run.lines(subject).iter().any(|line| line.contains("NOT CONTAINED")), "{subject}: {run}");
 }
 
-/// The neighbour printed every line in its time and ended by itself.
+/// The neighbour printed every line in its time, the one on the network got every answer, and both ended by themselves.
 #[track_caller]
 fn assert_neighbour_went_on(run: &Run) {
     run.assert_in_order("neighbour", &["beat 1 of 20", "beat 20 of 20"]);
     assert_eq!(run.subject("neighbour")["status"], 0, "{run}");
+    run.assert_in_order("correspondent", &["20 of 20 pings answered"]);
+    assert_eq!(run.subject("correspondent")["status"], 0, "{run}");
 }
 
 const NEIGHBOUR: &str = r#"
     [subject.neighbour]
     unikernel = "testing/heartbeat"
     bootparams = "20 20"
+    ram = "1 MiB"
+    [subject.correspondent]
+    unikernel = "testing/net-peer"
+    bootparams = "ping 10.0.2.15 10.0.2.2 20"
     ram = "1 MiB"
 "#;
