@@ -11,6 +11,11 @@ pub fn set_counter(index: usize, value: u64) {
     }
 }
 
+/// How many times the subject was started, as the program said with [`started`]; 0 if it has no status page.
+pub(crate) fn generation() -> u64 {
+    page().and_then(|page| page.generation()).unwrap_or(0)
+}
+
 /// Says that the program runs, in this generation.
 pub(crate) fn started(generation: u64) {
     if let Some(page) = page() {
