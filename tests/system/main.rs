@@ -17,4 +17,5 @@ mod nested;
 mod network;
 mod restarts;
 mod sharing;
+mod switch;
 mod unikernel;

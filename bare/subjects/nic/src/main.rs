@@ -114,7 +114,8 @@ fn run(switch: &mut Switch, configuration: &Configuration<'_>) -> Fault {
         }
         if !round.busy || number.is_multiple_of(ROUNDS_UNCHECKED) {
             let checked = health.check(switch, configuration.ports);
-            let rested = checked.and_then(|deadline| if round.busy { Ok(()) } else { rest(switch, deadline) });
+            let rested =
+                checked.and_then(|deadline| if round.busy { Ok(()) } else { rest(switch, deadline) });
             if let Err(fault) = rested {
                 return fault;
             }
