@@ -103,6 +103,12 @@ pub(crate) struct Boot {
     /// End the machine after this many seconds
     #[arg(long = "for", value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) limit: Option<Duration>,
+    /// Publish a port: localhost:HOST leads to port GUEST of the unikernel; replaces the description's; can be repeated
+    #[arg(long, value_name = "[ADDRESS:]HOST:GUEST[/udp]", conflicts_with = "tap")]
+    pub(crate) publish: Vec<String>,
+    /// Connect the machine's network card to this tap device, in place of a network inside the emulator
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tap: Option<String>,
     /// Also write serial.out, kernel.out, one log per subject and result.json into this directory
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
@@ -112,14 +118,24 @@ pub(crate) struct Boot {
 #[derive(Debug, Args)]
 pub(crate) struct SystemSource {
     /// The description of the system (TOML)
-    #[arg(value_name = "DESCRIPTION", required_unless_present = "unikernel", conflicts_with = "unikernel")]
+    #[arg(value_name = "DESCRIPTION", required_unless_present_any = ["unikernel", "site"])]
+    #[arg(conflicts_with_all = ["unikernel", "site"])]
     pub(crate) description: Option<PathBuf>,
     /// Take a unikernel in place of a description: a file for Solo5's target muen, or `hello`
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", conflicts_with = "site")]
     pub(crate) unikernel: Option<PathBuf>,
-    /// Command line of that unikernel
-    #[arg(long, value_name = "ARGUMENTS", requires = "unikernel", conflicts_with = "description")]
-    #[arg(allow_hyphen_values = true)]
+    /// Serve the files of this directory, in place of a description, with the built-in unikernel `website`
+    #[arg(long, value_name = "DIR")]
+    pub(crate) site: Option<PathBuf>,
+    /// Certificate of that site and those of its authorities (PEM) [default: one for development]
+    #[arg(long, value_name = "FILE", requires_all = ["site", "key"])]
+    #[arg(conflicts_with_all = ["description", "unikernel"])]
+    pub(crate) cert: Option<PathBuf>,
+    /// Private key of that certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    /// Command line of that unikernel; for a site, in place of the usual one
+    #[arg(long, value_name = "ARGUMENTS", conflicts_with = "description", allow_hyphen_values = true)]
     pub(crate) bootparams: Option<String>,
     /// Override a value of the description, such as hello.ram="64 MiB"; can be repeated
     #[arg(long, value_name = "KEY=VALUE")]
@@ -191,13 +207,19 @@ const BOOT_EXAMPLE: &str = "\
 Examples:
   palisade boot systems/hello.toml
   palisade boot --unikernel hello --bootparams 'Hi!' --for 30
-  palisade boot systems/hello.toml --set hello.bootparams='Good day' --output out/";
+  palisade boot systems/hello.toml --set hello.bootparams='Good day' --output out/
+  palisade boot systems/website.toml
+  palisade boot --site ./public
+  palisade boot --site ./public --publish 0.0.0.0:443:443 --cert fullchain.pem --key key.pem
+  palisade boot --unikernel https.muen --publish 4433:4433 --bootparams '--ipv4=10.0.0.2/24 --ipv4-gateway=10.0.0.1'";
 const CHECK_EXAMPLE: &str = "\
-Example:
-  palisade check systems/hello.toml";
+Examples:
+  palisade check systems/hello.toml
+  palisade check --site ./public";
 const BUILD_EXAMPLE: &str = "\
-Example:
-  palisade build systems/hello.toml --output out/";
+Examples:
+  palisade build systems/hello.toml --output out/
+  palisade build --site ./public --output out/";
 const VERIFY_EXAMPLE: &str = "\
 Example:
   palisade build systems/hello.toml --output out/
@@ -244,11 +266,17 @@ mod tests {
     }
 
     #[test]
-    fn a_description_and_a_unikernel_exclude_each_other() {
+    fn arguments_that_exclude_each_other_or_lack_another_are_refused() {
         for line in [
             "palisade boot",
             "palisade boot a.toml --unikernel b.muen",
             "palisade boot a.toml --bootparams x",
+            "palisade boot a.toml --site b",
+            "palisade boot --unikernel a.muen --site b",
+            "palisade boot a.toml --cert b --key c",
+            "palisade boot --site a --cert b",
+            "palisade boot --site a --key b",
+            "palisade boot --site a --tap tap0 --publish 1:1",
             "palisade boot a.toml --for 0",
             "palisade boot a.toml --for -1",
             "palisade boot a.toml --for soon",

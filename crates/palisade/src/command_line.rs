@@ -20,6 +20,11 @@ pub(crate) fn interface(owner: &str, line: &str) -> Result<Interface, String> {
     })
 }
 
+/// The value of an argument that is a port, if it is there.
+pub(crate) fn port(line: &str, name: &str) -> Option<u16> {
+    value(&words(line), name)?.parse().ok()
+}
+
 fn fixed<A: FromStr + Display>(
     words: &[String],
     name: &str,
@@ -111,5 +116,12 @@ mod tests {
             let said = interface("x", line).expect_err(line);
             assert!(said.contains(part), "{said}");
         }
+    }
+
+    #[test]
+    fn ports_are_read_where_they_are_given() {
+        assert_eq!(port("--https=4433 --http 8080", "https"), Some(4433));
+        assert_eq!(port("--https=4433 --http 8080", "http"), Some(8080));
+        assert_eq!(port("--https=none", "https"), None);
     }
 }

@@ -21,7 +21,7 @@ pub enum Exit {
     EmulatorMissing,
     /// The input is wrong: command line, description, unikernel or image.
     Input,
-    /// The host failed: the emulator broke off, or a file could not be written.
+    /// The host failed: the emulator broke off, a port is in use, or a file could not be written.
     Host,
     /// A unikernel ended with a status that does not fit: negative, or above [`Exit::LAST_STATUS`].
     OtherStatus,
@@ -71,7 +71,7 @@ Exit status:
   123    the kernel refused the machine: a CPU feature or memory is missing
   124    the emulator is missing or too old
   125    the input is wrong: command line, description, unikernel or image
-  126    the emulator failed, or a file could not be written
+  126    the emulator failed, a port is in use, or a file could not be written
   127    a unikernel ended with a status outside 0-119
   128+N  signal N asked to stop: 130 for Ctrl-C, 143 for SIGTERM";
 }

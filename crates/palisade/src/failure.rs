@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use miette::{Diagnostic, Report};
+use miette::{Diagnostic, Report, Severity};
 use palisade_machine::Error;
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ impl Failure {
 
     /// A failure with a message and, perhaps, advice.
     pub(crate) fn message(exit: Exit, message: impl fmt::Display, help: Option<String>) -> Self {
-        Self::new(exit, Message { text: message.to_string(), help })
+        Self::new(exit, Message { text: message.to_string(), help, severity: Severity::Error })
     }
 
     /// The input cannot be used.
@@ -119,9 +119,9 @@ pub(crate) fn problem_object(problem: &dyn Diagnostic) -> Value {
     json!({
         "rule": problem.code().map(|code| code.to_string()),
         "severity": match problem.severity() {
-            Some(miette::Severity::Warning) => "warning",
-            Some(miette::Severity::Advice) => "advice",
-            Some(miette::Severity::Error) | None => "error",
+            Some(Severity::Warning) => "warning",
+            Some(Severity::Advice) => "advice",
+            Some(Severity::Error) | None => "error",
         },
         "message": problem.to_string(),
         "help": problem.help().map(|help| help.to_string()),
@@ -129,10 +129,19 @@ pub(crate) fn problem_object(problem: &dyn Diagnostic) -> Value {
     })
 }
 
+/// Something to tell that has no place in a text.
 #[derive(Debug)]
-struct Message {
+pub(crate) struct Message {
     text: String,
     help: Option<String>,
+    severity: Severity,
+}
+
+impl Message {
+    /// Something that does not keep the command from going on, and what would be right.
+    pub(crate) const fn warning(text: String, help: String) -> Self {
+        Self { text, help: Some(help), severity: Severity::Warning }
+    }
 }
 
 impl fmt::Display for Message {
@@ -144,6 +153,10 @@ impl fmt::Display for Message {
 impl std::error::Error for Message {}
 
 impl Diagnostic for Message {
+    fn severity(&self) -> Option<Severity> {
+        Some(self.severity)
+    }
+
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
     }

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+mod ask;
+mod certificates;
 mod cli;
 mod command_line;
 mod embedded;
@@ -13,6 +15,9 @@ mod journal;
 mod network;
 mod outcome;
 mod output;
+mod published;
+mod readiness;
+mod supplies;
 mod system;
 mod terminal;
 mod verb;

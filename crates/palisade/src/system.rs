@@ -1,13 +1,17 @@
 //! From what the command line names to a plan, and from a plan to an image that the verifier has passed.
 
+use std::env;
+
 use palisade_image::verify::{Expected, verify};
 use palisade_image::{Image, pack};
-use palisade_policy::{Options, Planned, parse_size};
+use palisade_policy::{Options, Planned, Site, parse_size};
 
+use crate::certificates;
 use crate::cli::SystemSource;
-use crate::embedded::{self, Embedded};
+use crate::embedded;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::supplies::Supplies;
 use crate::terminal::Terminal;
 use crate::verb;
 
@@ -20,29 +24,42 @@ pub(crate) struct MachineSize<'a> {
     pub(crate) cpus: Option<u16>,
 }
 
-/// Reads, checks and allocates a system. Warnings are shown.
+/// Reads, checks and allocates a system. Warnings are shown, and which certificate is made for it.
 pub(crate) fn plan(
     source: &SystemSource,
     machine: MachineSize<'_>,
+    publish: &[String],
     terminal: &Terminal,
 ) -> Result<Planned, Failure> {
     let options = Options {
         overrides: source.set.iter().map(|text| key_and_value(text)).collect::<Result<_, _>>()?,
         memory: machine.memory.map(memory).transpose()?,
         cpus: machine.cpus,
+        publish: publish.to_vec(),
+        newest: source_date()?,
         ..Options::default()
     };
-    let planned = match (&source.description, &source.unikernel) {
-        (Some(description), _) => palisade_policy::load(description, &options, &Embedded),
-        (None, Some(unikernel)) => {
-            let arguments = source.bootparams.as_deref().unwrap_or_default();
-            palisade_policy::for_unikernel(unikernel, arguments, &options, &Embedded)
+    let supplies = Supplies::default();
+    let command_line = source.bootparams.as_deref();
+    let planned = match (&source.description, &source.unikernel, &source.site) {
+        (Some(description), ..) => palisade_policy::load(description, &options, &supplies),
+        (None, Some(unikernel), _) => {
+            palisade_policy::for_unikernel(unikernel, command_line.unwrap_or_default(), &options, &supplies)
         }
-        (None, None) => return Err(Failure::input("neither a description nor a unikernel is given")),
+        (None, None, Some(directory)) => {
+            let certificate = source.cert.as_deref().zip(source.key.as_deref());
+            let site = Site { directory, certificate, command_line };
+            palisade_policy::for_site(&site, &options, &supplies)
+        }
+        (None, None, None) => return Err(Failure::input("neither a description nor a unikernel is given")),
     };
     let planned = planned.map_err(|problems| Failure::new(Exit::Input, problems))?;
     for warning in &planned.warnings {
         terminal.warning(warning)?;
+    }
+    certificates::check(&planned, terminal)?;
+    if let Some(authority) = supplies.authority() {
+        certificates::introduce(&authority, terminal)?;
     }
     Ok(planned)
 }
@@ -80,6 +97,14 @@ fn key_and_value(text: &str) -> Result<(String, String), Failure> {
     }
 }
 
+/// The time that files count as changed at the latest, for builds that are to be the same at any time.
+fn source_date() -> Result<Option<u64>, Failure> {
+    let Some(text) = env::var_os(SOURCE_DATE) else { return Ok(None) };
+    let seconds = text.to_str().and_then(|text| text.parse().ok());
+    let wrong = || Failure::input(format!("{SOURCE_DATE} is not a number of seconds since 1970"));
+    seconds.map(Some).ok_or_else(wrong)
+}
+
 fn memory(text: &str) -> Result<u64, Failure> {
     parse_size(text).map_err(|error| Failure::input(format!("--memory {text}: {error}")))
 }
@@ -88,3 +113,6 @@ fn memory(text: &str) -> Result<u64, Failure> {
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+/// See <https://reproducible-builds.org/specs/source-date-epoch/>.
+const SOURCE_DATE: &str = "SOURCE_DATE_EPOCH";

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::parse::parse_publish;
 use crate::rules;
 use crate::source::Source;
-use crate::system::Protocol;
+use crate::system::{Protocol, Publish};
 
 /// A website that is to be served.
 #[derive(Debug, Clone, Copy)]
@@ -37,16 +37,17 @@ pub(crate) fn unikernel(path: &Path, command_line: &str) -> Undescribed {
 }
 
 /// The system of one website: what `systems/website.toml` describes, with this site. `published` is what takes the place
-/// of the published ports there.
+/// of the published ports there, and the site serves what it names: HTTPS at 443 if that is among them, else at the first;
+/// HTTP at 80 if that is among them, else at the next.
 pub(crate) fn site(site: &Site<'_>, published: &[String]) -> Undescribed {
     let name = "website".to_owned();
-    let outside = https_outside(published).map(|port| format!(" --https-outside={port}"));
-    let own_command_line = format!("{ADDRESS}{}", outside.unwrap_or_default());
+    let usual = || [ADDRESS.to_owned()].into_iter().chain(served(published)).collect::<Vec<_>>().join(" ");
+    let command_line = site.command_line.map_or_else(usual, str::to_owned);
     let mut text = format!(
         "name = \"website\"\nmachine = \"qemu-q35\"\n\n[subject.website]\nunikernel = \"website\"\nsite = {}\n\
-         bootparams = {}\nram = \"64 MiB\"\npublish = {PUBLISH}\n",
+         bootparams = {}\nram = \"128 MiB\"\npublish = {PUBLISH:?}\n",
         path_string(site.directory),
-        toml_string(site.command_line.unwrap_or(&own_command_line)),
+        toml_string(&command_line),
     );
     if let Some((certificate, key)) = site.certificate {
         text += &format!("certificate = {}\nkey = {}\n", path_string(certificate), path_string(key));
@@ -54,16 +55,29 @@ pub(crate) fn site(site: &Site<'_>, published: &[String]) -> Undescribed {
     Undescribed { source: Source { name: "the system of this site".to_owned(), text }, name }
 }
 
-/// The port of this computer under which the site's HTTPS is found, to which it sends visitors who come without.
-fn https_outside(published: &[String]) -> Option<u16> {
-    if published.is_empty() {
-        return Some(USUAL_HTTPS);
+/// Arguments that make the site serve the published ports, and send who comes without TLS to the right one.
+fn served(published: &[String]) -> Vec<String> {
+    let usual = PUBLISH.map(String::from);
+    let published = if published.is_empty() { &usual } else { published };
+    let ports = published.iter().filter_map(|text| parse_publish(text));
+    let mut ports: Vec<Publish> = ports.filter(|port| port.protocol == Protocol::Tcp).collect();
+    let https = take(&mut ports, HTTPS, HTTP);
+    let http = take(&mut ports, HTTP, HTTPS);
+    let mut arguments = Vec::new();
+    if let Some(port) = https {
+        arguments.extend((port.guest != HTTPS).then(|| format!("--https={}", port.guest)));
+        let outside = port.host.port();
+        arguments.extend((outside != 0).then(|| format!("--https-outside={outside}")));
     }
-    let mut published = published.iter().filter_map(|text| parse_publish(text));
-    published
-        .find(|port| port.protocol == Protocol::Tcp && port.guest == 443)
-        .map(|port| port.host.port())
-        .filter(|port| *port != 0)
+    arguments.extend(http.filter(|port| port.guest != HTTP).map(|port| format!("--http={}", port.guest)));
+    arguments
+}
+
+/// The port that leads to `wanted`, or else the first that does not lead to `other`.
+fn take(ports: &mut Vec<Publish>, wanted: u16, other: u16) -> Option<Publish> {
+    let find = |is_it: &dyn Fn(&Publish) -> bool| ports.iter().position(is_it);
+    let found = find(&|port| port.guest == wanted).or_else(|| find(&|port| port.guest != other))?;
+    Some(ports.remove(found))
 }
 
 /// A subject's name made from a file's: the characters that names can have, and none of the system's own names.
@@ -92,9 +106,11 @@ fn path_string(path: &Path) -> String {
 
 /// Where the site is in the network around it.
 const ADDRESS: &str = "--ipv4=192.168.254.10/24 --ipv4-gateway=192.168.254.1";
-/// HTTPS at the usual port, then HTTP.
-const PUBLISH: &str = r#"["4433:443", "8080:80"]"#;
-const USUAL_HTTPS: u16 = 4433;
+/// HTTPS, then HTTP.
+const PUBLISH: [&str; 2] = ["4433:443", "8080:80"];
+/// Where the website unikernel serves if it is told nothing else.
+const HTTPS: u16 = 443;
+const HTTP: u16 = 80;
 
 #[cfg(test)]
 mod tests {
@@ -118,16 +134,17 @@ mod tests {
     }
 
     #[test]
-    fn visitors_without_https_are_sent_where_it_is_published() {
-        let own = Site { directory: Path::new("website"), certificate: None, command_line: None };
-        let sent_to = |published: &[&str]| {
-            let published: Vec<String> = published.iter().map(|text| (*text).to_owned()).collect();
-            let text = site(&own, &published).source.text;
-            text.split_once("--https-outside=").map(|(_, rest)| rest.split('"').next().unwrap().to_owned())
+    fn a_site_serves_what_is_published_and_sends_visitors_there() {
+        let arguments = |published: &[&str]| {
+            served(&published.iter().map(ToString::to_string).collect::<Vec<_>>()).join(" ")
         };
-        assert_eq!(sent_to(&[]).as_deref(), Some("4433"));
-        assert_eq!(sent_to(&["8080:80", "443:443/udp", "127.0.0.1:9443:443"]).as_deref(), Some("9443"));
-        assert_eq!(sent_to(&["0:443"]), None);
-        assert_eq!(sent_to(&["8080:80"]), None);
+        assert_eq!(arguments(&[]), "--https-outside=4433");
+        assert_eq!(arguments(&["8080:80", "443:443/udp", "127.0.0.1:9443:443"]), "--https-outside=9443");
+        assert_eq!(arguments(&["0:443", "0:80"]), "");
+        assert_eq!(arguments(&["8080:80"]), "");
+        assert_eq!(arguments(&["4433:4433", "8080:8080"]), "--https=4433 --https-outside=4433 --http=8080");
+        assert_eq!(arguments(&["8080:80", "0.0.0.0:443:4433"]), "--https=4433 --https-outside=443");
+        assert_eq!(arguments(&["8080:8080", "4433:443"]), "--https-outside=4433 --http=8080");
+        assert_eq!(arguments(&["53:53/udp", "4433:4433"]), "--https=4433 --https-outside=4433");
     }
 }

@@ -5,7 +5,6 @@
 //! certificate for those who are to trust it.
 
 use std::fmt::Write;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -15,9 +14,9 @@ use rcgen::{
 };
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::private::{LOCALHOST, NETWORKS, is_private};
+use crate::private::{LOCALHOST, NETWORKS, PrivateName};
 use crate::{Directory, DirectoryError, pem};
 
 /// An authority whose certificates are good for development only: it is constrained to `localhost` and to private
@@ -101,21 +100,20 @@ impl Authority {
         bytes.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":")
     }
 
-    /// A certificate for `localhost`, the loopback addresses and those of `addresses` that are private. The one that was
-    /// made for them before is good as long as it will not expire soon.
+    /// A certificate for those of `names` that it may be for: `localhost` and what is below it, and private addresses. The
+    /// one that was made for them before is good as long as it will not expire soon.
     ///
     /// # Errors
     /// [`AuthorityError`].
-    pub fn issue(&self, addresses: &[IpAddr], now: SystemTime) -> Result<Issued, AuthorityError> {
-        let mut names = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-        names.extend(addresses.iter().filter(|address| is_private(**address)));
+    pub fn issue(&self, names: &[String], now: SystemTime) -> Result<Issued, AuthorityError> {
+        let mut names: Vec<_> = names.iter().filter_map(|name| PrivateName::parse(name)).collect();
+        names.push(PrivateName::Host(LOCALHOST.into()));
         names.sort_unstable();
         names.dedup();
         let file = file_of(&names);
         let kept = self.directory.read(&file)?.and_then(|text| Pair::parse(&text));
-        let is_good = |pair: &Pair| {
-            pair.expires() > now + SITE_RENEWAL && pair.is_for(&names) && pair.is_issued_by(&self.certificate)
-        };
+        let is_good =
+            |pair: &Pair| pair.expires() > now + SITE_RENEWAL && pair.is_issued_by(&self.certificate);
         if let Some(pair) = kept.filter(is_good) {
             return Ok(pair.issued);
         }
@@ -168,21 +166,6 @@ impl Pair {
         SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
     }
 
-    /// Whether all of these addresses are among its names.
-    fn is_for(&self, names: &[IpAddr]) -> bool {
-        let Some(parsed) = self.parsed() else { return false };
-        let Ok(Some(alternatives)) = parsed.subject_alternative_name() else { return false };
-        let has = |address: &IpAddr| {
-            let bytes = match address {
-                IpAddr::V4(address) => address.octets().to_vec(),
-                IpAddr::V6(address) => address.octets().to_vec(),
-            };
-            let names = &alternatives.value.general_names;
-            names.iter().any(|name| matches!(name, GeneralName::IPAddress(known) if *known == bytes))
-        };
-        names.iter().all(has)
-    }
-
     fn is_issued_by(&self, authority: &CertificateDer<'_>) -> bool {
         let Ok((_, authority)) = X509Certificate::from_der(authority) else { return false };
         self.parsed().is_some_and(|site| site.verify_signature(Some(authority.public_key())).is_ok())
@@ -209,14 +192,20 @@ fn make_authority(now: SystemTime) -> Result<Pair, AuthorityError> {
     Ok(Pair::new(certificate.der().clone(), certificate.pem(), key.serialize_pem()))
 }
 
-fn site_parameters(names: &[IpAddr], now: SystemTime) -> Result<CertificateParams, AuthorityError> {
+fn site_parameters(names: &[PrivateName], now: SystemTime) -> Result<CertificateParams, AuthorityError> {
     let mut parameters = parameters(now, SITE_VALIDITY, LOCALHOST);
-    parameters.subject_alt_names = vec![SanType::DnsName(LOCALHOST.try_into()?)];
-    parameters.subject_alt_names.extend(names.iter().copied().map(SanType::IpAddress));
+    parameters.subject_alt_names = names.iter().map(alternative).collect::<Result<_, _>>()?;
     parameters.use_authority_key_identifier_extension = true;
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     Ok(parameters)
+}
+
+fn alternative(name: &PrivateName) -> Result<SanType, AuthorityError> {
+    Ok(match name {
+        PrivateName::Host(name) => SanType::DnsName(name.as_str().try_into()?),
+        PrivateName::Address(address) => SanType::IpAddress(*address),
+    })
 }
 
 /// Valid from a little before `now`, because clocks differ.
@@ -230,7 +219,7 @@ fn parameters(now: SystemTime, validity: Duration, common_name: &str) -> Certifi
 }
 
 /// The file for a set of names.
-fn file_of(names: &[IpAddr]) -> String {
+fn file_of(names: &[PrivateName]) -> String {
     let mut text = String::new();
     for name in names {
         // Writing to a string does not fail.
@@ -286,10 +275,9 @@ mod tests {
     fn certificates_are_good_for_this_computer_and_the_private_addresses_asked_for() {
         let home = home();
         let authority = open(&home, start());
-        let addresses =
-            ["192.168.254.10", "fd00::10", "8.8.8.8"].map(|text| text.parse().expect("an address"));
-        let issued = authority.issue(&addresses, start()).expect("issued");
-        for name in ["localhost", "127.0.0.1", "::1", "192.168.254.10", "fd00::10"] {
+        let asked = ["x.localhost", "127.0.0.1", "192.168.254.10", "fd00::10", "8.8.8.8", "example.org"];
+        let issued = authority.issue(&asked.map(String::from), start()).expect("issued");
+        for name in ["localhost", "x.localhost", "127.0.0.1", "192.168.254.10", "fd00::10"] {
             verify(&authority, &issued, name, start()).unwrap_or_else(|error| panic!("{name}: {error}"));
         }
         for name in ["8.8.8.8", "example.org", "192.168.254.11"] {
@@ -302,7 +290,8 @@ mod tests {
         let home = home();
         let authority = open(&home, start());
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("made");
-        let mut forged = site_parameters(&["8.8.8.8".parse().expect("an address")], start()).expect("named");
+        let mut forged = site_parameters(&[], start()).expect("named");
+        forged.subject_alt_names = vec![SanType::IpAddress("8.8.8.8".parse().expect("an address"))];
         forged.subject_alt_names.push(SanType::DnsName("example.org".try_into().expect("a name")));
         let certificate = forged.signed_by(&key, &authority.issuer).expect("signed");
         let issued = Issued { certificate: certificate.pem(), key: key.serialize_pem() };
@@ -335,7 +324,7 @@ mod tests {
     fn different_names_have_different_certificates_and_keep_them() {
         let home = home();
         let authority = open(&home, start());
-        let [one, two] = ["10.0.0.1", "10.0.0.2"].map(|text| [text.parse().expect("an address")]);
+        let [one, two] = ["10.0.0.1", "10.0.0.2"].map(|text| [text.to_owned()]);
         let first = authority.issue(&one, start()).expect("issued");
         assert_ne!(authority.issue(&two, start()).expect("issued"), first);
         assert_eq!(authority.issue(&one, start()).expect("issued"), first);
@@ -358,7 +347,7 @@ mod tests {
     fn a_damaged_certificate_of_a_site_is_made_anew() {
         let home = home();
         let authority = open(&home, start());
-        let names = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        let names = [PrivateName::Host(LOCALHOST.into())];
         authority.issue(&[], start()).expect("issued");
         let path = home.path().join(file_of(&names));
         fs::write(path, "nonsense").expect("it is ours");

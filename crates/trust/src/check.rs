@@ -87,7 +87,7 @@ fn read_certificates(file: PemFile<'_>) -> Result<Vec<CertificateDer<'static>>, 
         return Ok(chain);
     }
     let message = format!("{name} has no certificate");
-    Err(if pem::is_private_key(bytes) {
+    Err(if !pem::private_keys(bytes).is_empty() {
         Flaw::new(format!("{message}, but a private key"), "give the two files the other way round")
     } else if is_der(bytes) {
         Flaw::new(

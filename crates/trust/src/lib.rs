@@ -15,4 +15,4 @@ mod private;
 pub use authority::{Authority, AuthorityError, Issued};
 pub use check::{Checked, Flaw, PemFile, Warning, check};
 pub use directory::{Directory, DirectoryError};
-pub use pem::is_private_key;
+pub use pem::server_certificate;

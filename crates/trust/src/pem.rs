@@ -13,8 +13,8 @@ pub(crate) fn private_keys(text: &[u8]) -> Vec<PrivateKeyDer<'static>> {
     PrivateKeyDer::pem_slice_iter(text).map_while(Result::ok).collect()
 }
 
-/// Whether there is a private key in a text.
+/// The first certificate of a PEM text: the one that a server shows for itself.
 #[must_use]
-pub fn is_private_key(text: &[u8]) -> bool {
-    !private_keys(text).is_empty()
+pub fn server_certificate(text: &[u8]) -> Option<CertificateDer<'static>> {
+    certificates(text).into_iter().next()
 }

@@ -1,9 +1,48 @@
 //! Names that exist on one computer or in a private network only.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether an address is nobody's on the Internet.
-pub(crate) fn is_private(address: IpAddr) -> bool {
+/// A name that is nobody's on the Internet.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum PrivateName {
+    /// A host name.
+    Host(String),
+    /// An address.
+    Address(IpAddr),
+}
+
+impl PrivateName {
+    /// Reads a host name or an address, if it is private.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        match text.parse() {
+            Ok(address) => is_private(address).then_some(Self::Address(address)),
+            Err(_) => is_local(text).then(|| Self::Host(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for PrivateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(name) => f.write_str(name),
+            Self::Address(address) => address.fmt(f),
+        }
+    }
+}
+
+/// Whether a host name is `localhost` or below it, in the characters that host names have.
+fn is_local(name: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.rsplit('.').next() == Some(LOCALHOST) && name.split('.').all(is_label)
+}
+
+fn is_private(address: IpAddr) -> bool {
     NETWORKS.iter().any(|(network, prefix)| shared_bits(*network, address) >= *prefix)
 }
 
@@ -35,6 +74,18 @@ pub(crate) const NETWORKS: [(IpAddr, u8); 8] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_names_below_localhost_are_local() {
+        for local in ["localhost", "website.localhost", "a.b-c.localhost"] {
+            assert_eq!(PrivateName::parse(local), Some(PrivateName::Host(local.into())));
+        }
+        for other in
+            ["", "example.org", "localhost.org", "notlocalhost", ".localhost", "*.localhost", "a b.localhost"]
+        {
+            assert_eq!(PrivateName::parse(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn private_addresses_are_told_from_public_ones() {

@@ -2,35 +2,38 @@
 
 use palisade_machine::{Accelerator, Emulator, End, Image, Interrupts, Machine, Next, OnReset, Report, run};
 use palisade_policy::plan::{Plan, SubjectKind};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::{self, Boot};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::journal::{Journal, LAST_WORDS};
-use crate::network::network;
+use crate::network::connect;
 use crate::outcome::Outcome;
 use crate::output::OutputDirectory;
+use crate::readiness::Readiness;
 use crate::system::{self, MachineSize};
 use crate::terminal::Terminal;
 
 /// Boots a system, shows its log, and ends as its unikernels did.
 pub(crate) fn boot(arguments: &Boot, terminal: &Terminal) -> Result<Exit, Failure> {
     let size = MachineSize { memory: arguments.memory.as_deref(), cpus: arguments.smp };
-    let planned = system::plan(&arguments.system, size, terminal)?;
+    let planned = system::plan(&arguments.system, size, &arguments.publish, terminal)?;
     let image = system::image(&planned, terminal)?;
     let emulator = emulator(arguments)?;
     let plan = &planned.plan;
     let names: Vec<_> = plan.subjects.iter().map(|subject| subject.name.as_str()).collect();
     let directory =
         arguments.output.as_deref().map(|path| OutputDirectory::create(path, &names)).transpose()?;
+    let connection = connect(&planned, arguments.tap.as_deref())?;
+    let (network, published) = connection.map_or((None, Vec::new()), |it| (Some(it.network), it.published));
     let machine = Machine {
         image: Image::Kernel(&image.bytes),
         memory: plan.machine.memory,
         cpus: plan.machine.cpus,
         accelerator: accelerator(arguments),
         on_reset: if arguments.reboot { OnReset::BootAgain } else { OnReset::End },
-        network: network(&planned)?,
+        network,
         limit: arguments.limit,
     };
     announce(&machine, plan, &emulator, terminal)?;
@@ -40,7 +43,9 @@ pub(crate) fn boot(arguments: &Boot, terminal: &Terminal) -> Result<Exit, Failur
     let mut journal = Journal::new(terminal, names, directory, on_kernel_stop, outcome);
     let interrupts =
         Interrupts::catch().map_err(|error| Failure::host("signals cannot be caught", &error))?;
+    let readiness = Readiness::watch(published, *terminal);
     let result = run(&emulator, &machine, &interrupts, &mut |stream, bytes| journal.take(stream, bytes));
+    let published = readiness.finish(terminal);
     let finished = journal.finish();
     let (outcome, directory, failure) = journal.into_parts();
     if let Some(failure) = failure {
@@ -48,7 +53,7 @@ pub(crate) fn boot(arguments: &Boot, terminal: &Terminal) -> Result<Exit, Failur
     }
     let report = result.map_err(Failure::of_emulator)?;
     finished?;
-    conclude(&outcome, &report, directory, terminal)
+    conclude(&outcome, &report, published, directory, terminal)
 }
 
 fn emulator(arguments: &Boot) -> Result<Emulator, Failure> {
@@ -96,10 +101,12 @@ fn announce(
 fn conclude(
     outcome: &Outcome,
     report: &Report,
+    published: Vec<Value>,
     directory: Option<OutputDirectory>,
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
-    let object = outcome.object(report);
+    let mut object = outcome.object(report);
+    object["published"] = published.into();
     directory.map(|directory| directory.result(&object)).transpose()?;
     if terminal.json() {
         terminal.object(&object)?;

@@ -7,8 +7,11 @@ use palisade_image::Image;
 use palisade_image::iso::{self, IsoError};
 use palisade_image::output::{Staged, WriteError};
 use palisade_machine::Interrupts;
+use rustix::fs::Mode;
+use rustix::process::umask;
 use serde_json::json;
 
+use crate::certificates;
 use crate::cli::Build;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -18,8 +21,13 @@ use crate::terminal::Terminal;
 /// Builds and verifies an image, and writes `NAME.map.txt`, `NAME.elf` and `NAME.iso`. Without the tools for the last
 /// one the others are made all the same.
 pub(crate) fn build(arguments: &Build, terminal: &Terminal) -> Result<Exit, Failure> {
-    let planned = system::plan(&arguments.system, MachineSize::default(), terminal)?;
+    let planned = system::plan(&arguments.system, MachineSize::default(), &[], terminal)?;
     let image = system::image(&planned, terminal)?;
+    let secret = certificates::has_private_key(&planned);
+    if secret {
+        // For the files of the tools that help, too.
+        umask(Mode::RWXG | Mode::RWXO);
+    }
     // A signal must not leave a temporary file: it is looked at when nothing is under way.
     let interrupts =
         Interrupts::catch().map_err(|error| Failure::host("signals cannot be caught", &error))?;
@@ -36,6 +44,7 @@ pub(crate) fn build(arguments: &Build, terminal: &Terminal) -> Result<Exit, Fail
             "system": image.name,
             "files": paths,
             "iso_obstacle": obstacle,
+            "private_key": secret,
             "image_bytes": image.bytes.len(),
             "kernel_sha256": system::hex(&image.kernel_sha256),
         }))?;
@@ -45,6 +54,9 @@ pub(crate) fn build(arguments: &Build, terminal: &Terminal) -> Result<Exit, Fail
         }
         if let Some(obstacle) = obstacle {
             terminal.remark(format_args!("no ISO image: {obstacle}"));
+        }
+        if secret {
+            terminal.remark("they contain a private key, so only their owner may read them");
         }
     }
     Ok(Exit::SUCCESS)

@@ -10,7 +10,7 @@ use crate::terminal::Terminal;
 
 /// Checks a system against every rule.
 pub(crate) fn check(arguments: &Check, terminal: &Terminal) -> Result<Exit, Failure> {
-    let planned = system::plan(&arguments.system, MachineSize::default(), terminal)?;
+    let planned = system::plan(&arguments.system, MachineSize::default(), &[], terminal)?;
     let subjects: Vec<_> = planned.plan.subjects.iter().map(|subject| subject.name.as_str()).collect();
     if terminal.json() {
         terminal.object(&json!({
