@@ -5,7 +5,7 @@
 //! reads it in place, after [`Plan::parse`] has checked every index and bound once; the verifier reads it on its own.
 //!
 //! Physical addresses are below 4 GiB in this version of the format. A field for an address that a system does not have
-//! is zero. Fields that belong to features the kernel does not have yet (a second vendor's tables, further CPUs, devices,
+//! is zero. Fields that belong to features the kernel does not have yet (further CPUs, pin interrupts, devices with I/O ports,
 //! IOMMUs) are part of the format from the start, so that those features change no layout.
 
 #![forbid(unsafe_code)]
