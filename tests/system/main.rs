@@ -15,6 +15,7 @@ mod hello;
 mod legacy;
 mod nested;
 mod network;
+mod nic;
 mod restarts;
 mod sharing;
 mod switch;
