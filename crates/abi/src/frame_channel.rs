@@ -136,6 +136,7 @@ impl<M: Memory> FrameReader<M> {
     /// It does a bounded amount of work, whatever the writer does meanwhile: with `None`, [`FrameReader::is_ready`] can
     /// be true.
     pub fn read(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        let mut overruns = 0_u32;
         for _ in 0..ATTEMPTS {
             let mut frame = None;
             match self.reader.read_with(|slot| {
@@ -156,7 +157,10 @@ impl<M: Memory> FrameReader<M> {
                     }
                 }
                 Read::Overrun => {
-                    let lost = self.reader.drain_to(self.reader.elements() / 2);
+                    // Counters that do not fit each other are an overrun for ever, unless nothing is kept.
+                    let keep = if overruns == 0 { self.reader.elements() / 2 } else { 0 };
+                    overruns += 1;
+                    let lost = self.reader.drain_to(keep);
                     if !self.begins {
                         self.losses.overrun = self.losses.overrun.saturating_add(lost);
                     }
@@ -212,7 +216,7 @@ mod tests {
     use core::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
-    use crate::channel::{ELEMENTS, EPOCH, HEADER_SIZE, WRITTEN};
+    use crate::channel::{ELEMENTS, EPOCH, HEADER_SIZE, WRITER_STARTED, WRITTEN};
     use crate::volatile::Shared;
 
     #[test]
@@ -341,6 +345,24 @@ mod tests {
         }
         let mut reader = FrameReader::new(Restless(AtomicU64::new(1)));
         assert_eq!(reader.read(&mut [0; MAX_FRAME]), None);
+    }
+
+    #[test]
+    fn a_writer_whose_counters_contradict_each_other_keeps_no_reader_awake() {
+        let words = memory(4);
+        let (mut writer, mut reader) = pair(&words);
+        assert_eq!(writer.write(&[1], Overruns::Recovered), Ok(()));
+        assert_eq!(read(&mut reader), Some(vec![1]));
+        for started in [0, 1 << 31, u64::MAX] {
+            for written in [2, 100, 1 << 63, u64::MAX] {
+                words[WRITER_STARTED / 8].store(started, Ordering::Relaxed);
+                words[WRITTEN / 8].store(written, Ordering::Relaxed);
+                for _ in 0..4 {
+                    let _ = read(&mut reader);
+                }
+                assert!(!reader.is_ready(), "{started:#x} {written:#x}");
+            }
+        }
     }
 
     #[test]
