@@ -40,8 +40,8 @@ pub fn shared_memory(name: &str) -> Option<Shared<'static>> {
 pub fn data(name: &str) -> Option<&'static [u8]> {
     let memory = subject_info()?.memory(name)?;
     let inert = memory.kind == MemoryKind::Subject && memory.content == Content::File;
-    let inside = memory.address >= layout::PROGRAM_END
-        && memory.address.checked_add(memory.size).is_some_and(|end| end <= LOWER_HALF_END);
+    let inside = memory.address >= layout::DATA
+        && memory.address.checked_add(memory.size).is_some_and(|end| end <= layout::DATA_END);
     if !inert || memory.writable || memory.executable || !inside {
         return None;
     }
@@ -123,5 +123,3 @@ pub(super) extern "C" fn stack_top() -> u64 {
 
 /// Name of the guarded stack in the subject info.
 const STACK: &str = "stack";
-/// First address beyond the lower half of the virtual address space.
-const LOWER_HALF_END: u64 = 1 << 47;
