@@ -7,4 +7,5 @@ mod exit_status;
 mod left_behind;
 mod output;
 mod run;
+mod site;
 mod verbs;
