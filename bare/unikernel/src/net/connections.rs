@@ -270,8 +270,7 @@ impl Connections {
         };
         socket.set_congestion_control(CongestionControl::Reno);
         socket.set_nagle_enabled(false);
-        socket.set_keep_alive(None);
-        socket.set_timeout(Some(SILENCE));
+        limit_silence(&mut socket, SILENCE);
         Some(socket)
     }
 
@@ -309,6 +308,13 @@ impl Connections {
     }
 }
 
+/// Ends the connection of a socket when nothing has come from its peer for so long. A peer that has nothing to say is asked
+/// for a sign of life before.
+pub(super) fn limit_silence(socket: &mut tcp::Socket<'_>, limit: Duration) {
+    socket.set_timeout(Some(limit));
+    socket.set_keep_alive(Some(limit / 3));
+}
+
 fn state(sockets: &SocketSet<'static>, handle: SocketHandle) -> State {
     sockets.get::<tcp::Socket<'_>>(handle).state()
 }
@@ -337,7 +343,7 @@ const RESERVE: usize = 1 << 20;
 
 const FIRST_OUTGOING_PORT: u16 = 49152;
 
-/// A peer that is silent for so long while it owes an answer is gone.
+/// A peer that is silent for so long is gone.
 const SILENCE: Duration = Duration::from_secs(60);
 /// How long a handshake may take.
 const OPENING_TIME: Duration = Duration::from_secs(10);

@@ -10,6 +10,7 @@ use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::{self, RecvError, State};
 use smoltcp::wire::IpEndpoint;
 
+use super::connections::limit_silence;
 use super::{Network, stack};
 use crate::time::Duration;
 
@@ -78,10 +79,11 @@ impl TcpStream {
         self.peer
     }
 
-    /// Ends the connection if the peer is silent for so long while it owes an answer. It is a minute at first.
+    /// Ends the connection when the peer is silent for so long; one that is there and has nothing to say is asked for a sign
+    /// of life in time. It is a minute at first.
     pub fn set_silence_limit(&mut self, limit: Duration) {
         let limit = smoltcp::time::Duration::from_micros(limit.as_micros());
-        self.with(|socket| socket.set_timeout(Some(limit)));
+        self.with(|socket| limit_silence(socket, limit));
     }
 
     /// Says that nothing more will be written. What the peer still sends can be read.
