@@ -36,7 +36,8 @@ fn build_clone(directory: &Path) -> Vec<(String, Vec<u8>)> {
         .status()
         .unwrap();
     assert!(done.success());
-    let programs = build(&directory.join("bare"), &directory.join("target"), &["kernel", "log", "hello"]);
+    let programs =
+        build(&directory.join("bare"), &directory.join("target"), &["kernel", "log", "hello", "website"]);
     programs
         .unwrap_or_else(|error| panic!("{error}"))
         .into_iter()
