@@ -51,6 +51,12 @@ pub fn channels() -> Vec<Vec<u8>> {
     [0, 3, 9].into_iter().map(channel).collect()
 }
 
+/// Frames for the switch: each port says who it is, then all talk.
+#[must_use]
+pub fn switched() -> Vec<Vec<u8>> {
+    vec![[0, 1, 4, 1, 1, 5, 2, 3, 6, 4, 4, 9, 0, 5, 4, 5, 0, 0].repeat(4)]
+}
+
 fn subject_info(version: Version) -> Vec<u8> {
     let mut bytes = [0; SUBJECT_INFO_SIZE as usize];
     let channel = MemoryResource {

@@ -1,5 +1,6 @@
 //! What the fuzzers run.
 
+mod switch;
 mod unikernel;
 mod web;
 
@@ -18,6 +19,7 @@ use palisade_abi::subject_info::{Builder, SubjectInfo, Version};
 use palisade_abi::volatile::{Memory, Shared};
 use zerocopy::{FromBytes, IntoBytes};
 
+pub use self::switch::switch;
 pub use self::unikernel::{arguments, opening};
 pub use self::web::{accept_encoding, http_path, http_range, http_request, site_archive};
 use crate::samples;
@@ -34,7 +36,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const ALL: [Target; 11] = [
+pub const ALL: [Target; 12] = [
     Target { name: "subject_info", run: subject_info, samples: samples::subject_infos },
     Target { name: "note", run: note, samples: samples::notes },
     Target { name: "channel_reader", run: channel_reader, samples: samples::channels },
@@ -46,6 +48,7 @@ pub const ALL: [Target; 11] = [
     Target { name: "http_path", run: http_path, samples: samples::http_paths },
     Target { name: "http_range", run: http_range, samples: samples::http_ranges },
     Target { name: "accept_encoding", run: accept_encoding, samples: samples::accept_encodings },
+    Target { name: "switch", run: switch, samples: samples::switched },
 ];
 
 /// A subject info is refused, or everything in it can be read and written again.

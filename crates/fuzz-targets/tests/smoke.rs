@@ -63,6 +63,11 @@ fn encodings_of_any_kind_are_chosen_from_what_is_there() {
 }
 
 #[test]
+fn frames_of_any_kind_reach_nobody_they_are_not_for() {
+    run("switch");
+}
+
+#[test]
 fn every_target_has_a_fuzzer() {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
     let manifest = fs::read_to_string(fuzz.join("Cargo.toml")).unwrap();
