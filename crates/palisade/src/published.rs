@@ -83,3 +83,26 @@ impl Service {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_site_is_visited_where_this_computer_listens() {
+        for (host, service, url) in [
+            ("127.0.0.1:8080", Service::Http, Some("http://localhost:8080/")),
+            ("0.0.0.0:80", Service::Http, Some("http://localhost/")),
+            ("192.168.1.5:80", Service::Http, Some("http://192.168.1.5/")),
+            ("127.0.0.1:443", Service::Https(vec![0].into()), Some("https://localhost/")),
+            ("127.0.0.1:80", Service::Https(vec![0].into()), Some("https://localhost:80/")),
+            ("127.0.0.1:7", Service::Unknown, None),
+        ] {
+            let host = host.parse().expect("an address");
+            let guest = SocketAddrV4::new(Ipv4Addr::new(10, 0, 2, 15), 80);
+            let forward = Forward { protocol: Protocol::Tcp, host, guest };
+            let published = Published { forward, subject: "website".into(), service };
+            assert_eq!(published.url().as_deref(), url);
+        }
+    }
+}
