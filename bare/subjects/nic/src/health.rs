@@ -3,7 +3,7 @@
 
 use palisade_abi::nic_config::Port;
 use palisade_abi::status::{LOST_FRAMES, StatusPage};
-use palisade_services::switch::Wire;
+use palisade_services::switch::{Stall, Wire};
 use palisade_services::virtio::Fault;
 use solo5::{clock, console, shared_memory};
 
@@ -15,14 +15,14 @@ pub(crate) struct Health {
     status: Option<StatusPage<'static>>,
     /// When losses may be reported again.
     next_report: u64,
-    /// When the card last had room for a frame.
-    last_room: u64,
+    /// Whether the card takes frames.
+    stall: Stall,
 }
 
 impl Health {
     pub(crate) fn new() -> Self {
         let status = shared_memory("status").map(StatusPage);
-        Self { status, next_report: 0, last_room: clock::monotonic() }
+        Self { status, next_report: 0, stall: Stall::default() }
     }
 
     /// Updates the counters, reports losses, and looks whether the card still sends. Returns when to do so again although
@@ -55,12 +55,9 @@ impl Health {
 
     /// Looks whether the card has room. If it has none, it returns until when it must have.
     fn room(&mut self, switch: &mut Switch) -> Result<Option<u64>, Fault> {
-        let now = clock::monotonic();
-        if switch.wire().room() > 0 {
-            self.last_room = now;
-            return Ok(None);
-        }
-        let deadline = self.last_room.saturating_add(SEND_PATIENCE);
+        let (now, has_room) = (clock::monotonic(), switch.wire().room() > 0);
+        let Some(since) = self.stall.note(now, has_room, switch.traffic().to_wire) else { return Ok(None) };
+        let deadline = since.saturating_add(SEND_PATIENCE);
         if now < deadline { Ok(Some(deadline)) } else { Err(Fault::Stuck) }
     }
 
