@@ -17,8 +17,8 @@ use tempfile::TempDir;
 
 /// A system to boot.
 pub(crate) struct System {
-    directory: TempDir,
-    arguments: Vec<OsString>,
+    pub(crate) directory: TempDir,
+    pub(crate) arguments: Vec<OsString>,
     seconds: u32,
 }
 
@@ -130,11 +130,12 @@ pub(crate) fn boot_image(image: Image<'_>) -> (End, Vec<String>) {
 
 /// What came of a boot.
 pub(crate) struct Run {
-    exit: Option<i32>,
-    stdout: String,
-    stderr: String,
-    output: PathBuf,
-    _directory: TempDir,
+    pub(crate) exit: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) output: PathBuf,
+    /// What the system was made of, for as long as somebody looks at it.
+    pub(crate) _directory: TempDir,
 }
 
 impl Run {

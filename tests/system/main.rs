@@ -17,6 +17,8 @@ mod nested;
 mod network;
 mod nic;
 mod restarts;
+mod running;
 mod sharing;
 mod switch;
 mod unikernel;
+mod website;

@@ -1,0 +1,234 @@
+//! A website in a machine that runs, and clients of it.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use tempfile::TempDir;
+
+use crate::harness::{Run, System};
+
+/// A machine that runs, with a website that answers.
+pub(crate) struct Running {
+    child: Child,
+    stdout: JoinHandle<String>,
+    stderr: JoinHandle<String>,
+    /// Where the site is, over TLS and without: `https://localhost:4433` and so on.
+    https: String,
+    http: String,
+    directory: TempDir,
+    output: PathBuf,
+    authority: PathBuf,
+}
+
+/// An answer to `curl`.
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    /// The names in lower case.
+    fields: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// A connection to the site.
+pub(crate) type TlsClient = StreamOwned<ClientConnection, TcpStream>;
+
+impl System {
+    /// Boots a website and waits until it answers. It is trusted by its own certificate if that is given, and else by the
+    /// authority that the command makes for it.
+    pub(crate) fn start(self, certificate: Option<&Path>) -> Running {
+        let (output, configuration) =
+            (self.directory.path().join("output"), self.directory.path().join("configuration"));
+        let mut child = Command::new(env!("CARGO_BIN_EXE_palisade"))
+            .arg("boot")
+            .args(&self.arguments)
+            .args(["--for", LIMIT, "--publish", "0:443", "--publish", "0:80", "--verbose", "--output"])
+            .arg(&output)
+            .env("XDG_CONFIG_HOME", &configuration)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the command starts");
+        let (stdout, _) = follow(child.stdout.take().expect("it is piped"));
+        let (stderr, addresses) = follow(child.stderr.take().expect("it is piped"));
+        let (mut https, mut http) = (None, None);
+        while https.is_none() || http.is_none() {
+            let Ok(address) = addresses.recv_timeout(PATIENCE) else {
+                // Without a machine there is an end to what it says.
+                let _ = (child.kill(), child.wait());
+                panic!(
+                    "no answer: {}{}",
+                    stdout.join().unwrap_or_default(),
+                    stderr.join().unwrap_or_default()
+                );
+            };
+            let place = if address.starts_with("https:") { &mut https } else { &mut http };
+            *place = Some(address);
+        }
+        let authority = certificate.map_or(configuration.join("palisade/ca.pem"), Path::to_owned);
+        let (https, http) = (https.expect("it is there"), http.expect("it is there"));
+        Running { child, stdout, stderr, https, http, directory: self.directory, output, authority }
+    }
+}
+
+impl Running {
+    /// Asks for a path over TLS, with more arguments of `curl`.
+    pub(crate) fn get(&self, path: &str, arguments: &[&str]) -> Reply {
+        self.curl(&format!("{}{path}", self.https), arguments)
+    }
+
+    /// Asks for a path without TLS.
+    pub(crate) fn get_plain(&self, path: &str) -> Reply {
+        self.curl(&format!("{}{path}", self.http), &[])
+    }
+
+    /// What `curl` itself writes with these arguments; `{https}` stands for the address.
+    pub(crate) fn curl_says(&self, arguments: &[&str]) -> String {
+        let arguments = arguments.iter().map(|argument| argument.replace("{https}", &self.https));
+        let done = self.curl_command().args(arguments).output().expect("these tests need curl");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr)
+    }
+
+    /// A connection over TLS.
+    pub(crate) fn connect(&self) -> TlsClient {
+        let certificate =
+            CertificateDer::from_pem_file(&self.authority).expect("the authority has a certificate");
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate).expect("it is one");
+        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let name = ServerName::try_from("localhost").expect("it is a name");
+        let client = ClientConnection::new(config.into(), name).expect("the configuration is good");
+        let mut stream = StreamOwned::new(client, self.connect_raw());
+        stream.conn.complete_io(&mut stream.sock).expect("both sides can agree");
+        stream
+    }
+
+    /// A connection to the port for TLS, without it.
+    pub(crate) fn connect_raw(&self) -> TcpStream {
+        open(&self.https)
+    }
+
+    /// A connection to the port without TLS.
+    pub(crate) fn connect_plain(&self) -> TcpStream {
+        open(&self.http)
+    }
+
+    /// Where the site is over TLS, without a path.
+    pub(crate) fn address(&self) -> &str {
+        &self.https
+    }
+
+    /// Ends the machine, and gives what came of it.
+    pub(crate) fn stop(mut self) -> Run {
+        let killed = Command::new("kill").arg(self.child.id().to_string()).status();
+        assert!(killed.is_ok_and(|status| status.success()), "the command can be told to stop");
+        let status = self.child.wait().expect("it stops");
+        let read = |lines: JoinHandle<String>| lines.join().expect("its lines are read");
+        let (stdout, stderr) = (read(self.stdout), read(self.stderr));
+        Run { exit: status.code(), stdout, stderr, output: self.output, _directory: self.directory }
+    }
+
+    fn curl(&self, address: &str, arguments: &[&str]) -> Reply {
+        let done = self.curl_command().arg("--include").args(arguments).arg(address).output();
+        let done = done.expect("these tests need curl");
+        assert!(done.status.success(), "{address}: {}", String::from_utf8_lossy(&done.stderr));
+        Reply::parse(&done.stdout)
+    }
+
+    fn curl_command(&self) -> Command {
+        let mut command = Command::new("curl");
+        command
+            .args(["--disable", "--silent", "--show-error", "--max-time", "120", "--cacert"])
+            .arg(&self.authority);
+        command
+    }
+}
+
+impl Reply {
+    /// The value of a field whose name is in lower case.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+
+    fn parse(bytes: &[u8]) -> Self {
+        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("a head ends");
+        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+        let mut lines = head.split("\r\n");
+        let status =
+            lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok());
+        let fields = lines.filter_map(|line| line.split_once(": "));
+        let fields = fields.map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect();
+        Self { status: status.expect("there is a status"), fields, body: bytes[end + 4..].to_vec() }
+    }
+}
+
+/// Reads lines to their end; gives those that say where a website has answered as they come.
+fn follow(from: impl Read + Send + 'static) -> (JoinHandle<String>, Receiver<String>) {
+    let (sender, receiver) = mpsc::channel();
+    let reader = thread::spawn(move || {
+        let mut all = String::new();
+        for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).into_owned();
+            if line.contains("(answered")
+                && let Some(start) = line.find("http")
+            {
+                let address = line[start..].split(['/', ' ']).take(3).collect::<Vec<_>>().join("/");
+                // Nobody waits for it any more when the test is over.
+                let _ = sender.send(address);
+            }
+            all += &line;
+            all.push('\n');
+        }
+        all
+    });
+    (reader, receiver)
+}
+
+fn open(address: &str) -> TcpStream {
+    let address = address.split("//").nth(1).expect("there is a host").replace("localhost", "127.0.0.1");
+    let stream = TcpStream::connect(address).expect("the emulator listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("there can be a limit");
+    stream
+}
+
+/// Makes a certificate for `localhost` that is its own authority, with a key of this kind, and gives both files.
+pub(crate) fn certificate(directory: &Path, key: &[&str]) -> [PathBuf; 2] {
+    let [certificate, private] = ["certificate.pem", "key.pem"].map(|name| directory.join(name));
+    let done = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-nodes",
+            "-days",
+            "30",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost",
+        ])
+        .args(["-newkey"])
+        .args(key)
+        .arg("-out")
+        .arg(&certificate)
+        .arg("-keyout")
+        .arg(&private)
+        .output()
+        .expect("these tests need openssl");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(fs::metadata(&private).is_ok_and(|file| file.len() != 0));
+    [certificate, private]
+}
+
+/// Seconds after which a machine ends by itself, should a test fail to end it.
+const LIMIT: &str = "400";
+/// How long an answer may take on a loaded computer.
+const PATIENCE: Duration = Duration::from_secs(60);
