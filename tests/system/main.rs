@@ -2,6 +2,7 @@
 //!
 //! Each test reads like a story: a system, what it does, what is expected of it. How that works is in [`harness`].
 
+mod browser;
 mod clock;
 mod containment;
 mod crash;

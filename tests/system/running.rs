@@ -122,6 +122,11 @@ impl Running {
         open(&self.http)
     }
 
+    /// The certificate that clients have to trust.
+    pub(crate) fn authority(&self) -> &Path {
+        &self.authority
+    }
+
     /// Where the site is over TLS, without a path.
     pub(crate) fn address(&self) -> &str {
         &self.https
