@@ -20,6 +20,7 @@ mod nic;
 mod restarts;
 mod running;
 mod sharing;
+mod sites;
 mod switch;
 mod unikernel;
 mod website;

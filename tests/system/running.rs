@@ -16,14 +16,13 @@ use tempfile::TempDir;
 
 use crate::harness::{Run, System};
 
-/// A machine that runs, with a website that answers.
+/// A machine that runs, with websites that answer.
 pub(crate) struct Running {
-    child: Child,
+    command: RunningCommand,
     stdout: JoinHandle<String>,
     stderr: JoinHandle<String>,
-    /// Where the site is, over TLS and without: `https://localhost:4433` and so on.
-    https: String,
-    http: String,
+    /// Where sites are, over TLS or without: `https://localhost:4433` and so on.
+    addresses: Vec<String>,
     directory: TempDir,
     output: PathBuf,
     authority: PathBuf,
@@ -41,15 +40,21 @@ pub(crate) struct Reply {
 pub(crate) type TlsClient = StreamOwned<ClientConnection, TcpStream>;
 
 impl System {
-    /// Boots a website and waits until it answers. It is trusted by its own certificate if that is given, and else by the
-    /// authority that the command makes for it.
+    /// Boots a website and waits until it answers, over TLS and without. It is trusted by its own certificate if that is
+    /// given, and else by the authority that the command makes for it.
     pub(crate) fn start(self, certificate: Option<&Path>) -> Running {
+        let published = ["--publish", "0:443", "--publish", "0:80"];
+        published.into_iter().fold(self, Self::argument).start_published(2, certificate)
+    }
+
+    /// Boots websites and waits until they answer at so many ports that the system itself publishes.
+    pub(crate) fn start_published(self, ports: usize, certificate: Option<&Path>) -> Running {
         let (output, configuration) =
             (self.directory.path().join("output"), self.directory.path().join("configuration"));
         let mut child = Command::new(env!("CARGO_BIN_EXE_palisade"))
             .arg("boot")
             .args(&self.arguments)
-            .args(["--for", LIMIT, "--publish", "0:443", "--publish", "0:80", "--verbose", "--output"])
+            .args(["--for", LIMIT, "--verbose", "--output"])
             .arg(&output)
             .env("XDG_CONFIG_HOME", &configuration)
             .stdin(Stdio::null())
@@ -58,41 +63,40 @@ impl System {
             .spawn()
             .expect("the command starts");
         let (stdout, _) = follow(child.stdout.take().expect("it is piped"));
-        let (stderr, addresses) = follow(child.stderr.take().expect("it is piped"));
-        let (mut https, mut http) = (None, None);
-        while https.is_none() || http.is_none() {
-            let Ok(address) = addresses.recv_timeout(PATIENCE) else {
+        let (stderr, answered) = follow(child.stderr.take().expect("it is piped"));
+        let command = RunningCommand(child);
+        let mut addresses = Vec::new();
+        while addresses.len() < ports {
+            let Ok(address) = answered.recv_timeout(PATIENCE) else {
                 // Without a machine there is an end to what it says.
-                let _ = (child.kill(), child.wait());
+                drop(command);
                 panic!(
                     "no answer: {}{}",
                     stdout.join().unwrap_or_default(),
                     stderr.join().unwrap_or_default()
                 );
             };
-            let place = if address.starts_with("https:") { &mut https } else { &mut http };
-            *place = Some(address);
+            addresses.push(address);
         }
         let authority = certificate.map_or(configuration.join("palisade/ca.pem"), Path::to_owned);
-        let (https, http) = (https.expect("it is there"), http.expect("it is there"));
-        Running { child, stdout, stderr, https, http, directory: self.directory, output, authority }
+        Running { command, stdout, stderr, addresses, directory: self.directory, output, authority }
     }
 }
 
 impl Running {
     /// Asks for a path over TLS, with more arguments of `curl`.
     pub(crate) fn get(&self, path: &str, arguments: &[&str]) -> Reply {
-        self.curl(&format!("{}{path}", self.https), arguments)
+        self.curl(&format!("{}{path}", self.address()), arguments)
     }
 
     /// Asks for a path without TLS.
     pub(crate) fn get_plain(&self, path: &str) -> Reply {
-        self.curl(&format!("{}{path}", self.http), &[])
+        self.curl(&format!("{}{path}", self.find("http:")), &[])
     }
 
     /// What `curl` itself writes with these arguments; `{https}` stands for the address.
     pub(crate) fn curl_says(&self, arguments: &[&str]) -> String {
-        let arguments = arguments.iter().map(|argument| argument.replace("{https}", &self.https));
+        let arguments = arguments.iter().map(|argument| argument.replace("{https}", self.address()));
         let done = self.curl_command().args(arguments).output().expect("these tests need curl");
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr)
@@ -114,12 +118,12 @@ impl Running {
 
     /// A connection to the port for TLS, without it.
     pub(crate) fn connect_raw(&self) -> TcpStream {
-        open(&self.https)
+        open(self.address())
     }
 
     /// A connection to the port without TLS.
     pub(crate) fn connect_plain(&self) -> TcpStream {
-        open(&self.http)
+        open(self.find("http:"))
     }
 
     /// The certificate that clients have to trust.
@@ -127,22 +131,33 @@ impl Running {
         &self.authority
     }
 
-    /// Where the site is over TLS, without a path.
+    /// Where the site, or the first of several that answered, is over TLS, without a path.
     pub(crate) fn address(&self) -> &str {
-        &self.https
+        self.find("https:")
+    }
+
+    /// Where all sites are, in the order in which they answered.
+    pub(crate) fn addresses(&self) -> &[String] {
+        &self.addresses
     }
 
     /// Ends the machine, and gives what came of it.
     pub(crate) fn stop(mut self) -> Run {
-        let killed = Command::new("kill").arg(self.child.id().to_string()).status();
+        let killed = Command::new("kill").arg(self.command.0.id().to_string()).status();
         assert!(killed.is_ok_and(|status| status.success()), "the command can be told to stop");
-        let status = self.child.wait().expect("it stops");
+        let status = self.command.0.wait().expect("it stops");
         let read = |lines: JoinHandle<String>| lines.join().expect("its lines are read");
         let (stdout, stderr) = (read(self.stdout), read(self.stderr));
         Run { exit: status.code(), stdout, stderr, output: self.output, _directory: self.directory }
     }
 
-    fn curl(&self, address: &str, arguments: &[&str]) -> Reply {
+    fn find(&self, scheme: &str) -> &str {
+        let found = self.addresses.iter().find(|address| address.starts_with(scheme));
+        found.expect("a site answers there")
+    }
+
+    /// Asks for an address, with more arguments of `curl`.
+    pub(crate) fn curl(&self, address: &str, arguments: &[&str]) -> Reply {
         let done = self.curl_command().arg("--include").args(arguments).arg(address).output();
         let done = done.expect("these tests need curl");
         assert!(done.status.success(), "{address}: {}", String::from_utf8_lossy(&done.stderr));
@@ -155,6 +170,16 @@ impl Running {
             .args(["--disable", "--silent", "--show-error", "--max-time", "120", "--cacert"])
             .arg(&self.authority);
         command
+    }
+}
+
+/// The command, which is ended together with its machine if a test fails before it has ended them.
+struct RunningCommand(Child);
+
+impl Drop for RunningCommand {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = (self.0.kill(), self.0.wait());
     }
 }
 
