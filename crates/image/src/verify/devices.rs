@@ -184,11 +184,15 @@ fn check_registers(system: &System<'_>, findings: &mut Findings) {
 /// Nothing of a device overlaps anything else.
 fn check_distinct(system: &System<'_>, findings: &mut Findings) {
     let name = |area: &Area| system.devices.get(area.device).map_or("", |device| device.name.as_str());
-    let is_configuration = |area: &Area| area.content == AreaContent::Configuration;
-    let space = system.devices.first().and_then(configuration_space);
-    let last_bus = system.devices.iter().map(|d| u64::from(d.record.bdf >> 8)).max();
-    let space = space.zip(last_bus).map(|(start, bus)| (start, start + (bus + 1) * BUS));
-    let apic = system.plan.header.local_apic;
+    let space = configuration_of_buses(system);
+    if let Some((start, end)) = space {
+        let what = occupant(system, start, end).or_else(|| (end > CHIPSET).then_some("the chipset"));
+        if let Some(what) = what {
+            findings.add(&DEVICE_SPACE, || {
+                format!("configuration space, {start:#x} to {end:#x}, overlaps {what}")
+            });
+        }
+    }
     let mut before: Option<&Area> = None;
     for area in &system.areas {
         let (start, end) = (area.start, area.end);
@@ -199,19 +203,34 @@ fn check_distinct(system: &System<'_>, findings: &mut Findings) {
         if before.is_none_or(|other| other.end < end) {
             before = Some(area);
         }
-        let overlaps = |(first, last): (u64, u64)| start < last && first < end;
-        let what = if system.ram.touch(start, end) {
-            Some("memory")
-        } else if overlaps((apic, apic.saturating_add(PAGE))) {
-            Some("the local APIC")
-        } else if !is_configuration(area) && space.is_some_and(overlaps) {
-            Some("configuration space")
-        } else {
-            None
-        };
+        if area.content == AreaContent::Configuration {
+            continue;
+        }
+        let configured = space.is_some_and(|(first, last)| start < last && first < end);
+        let what = occupant(system, start, end).or_else(|| configured.then_some("configuration space"));
         if let Some(what) = what {
             findings.add(&DEVICE_SPACE, || format!("{}: {start:#x} to {end:#x} overlaps {what}", name(area)));
         }
+    }
+}
+
+/// The configuration space of all buses up to the last one with a device. At boot the kernel writes to the pages of devices
+/// that the plan does not name, too.
+fn configuration_of_buses(system: &System<'_>) -> Option<(u64, u64)> {
+    let start = system.devices.first().and_then(configuration_space)?;
+    let last_bus = system.devices.iter().map(|device| u64::from(device.record.bdf >> 8)).max()?;
+    Some((start, start.saturating_add((last_bus + 1) * BUS)))
+}
+
+/// What has some of these addresses that must not be a device's.
+fn occupant(system: &System<'_>, start: u64, end: u64) -> Option<&'static str> {
+    let apic = system.plan.header.local_apic;
+    if system.ram.touch(start, end) {
+        Some("memory")
+    } else if start < apic.saturating_add(PAGE) && apic < end {
+        Some("the local APIC")
+    } else {
+        None
     }
 }
 
@@ -283,7 +302,7 @@ fn function(bdf: u16) -> String {
 }
 
 /// The name of the subject that drives network devices.
-const NIC: &str = "nic";
+pub(super) const NIC: &str = "nic";
 /// Base address registers of a function.
 const MOST_BARS: usize = 6;
 /// Bytes of an entry of an MSI-X table (PCI local bus specification 3.0, 6.8.2).

@@ -51,7 +51,7 @@ rules! {
     DEVICE_RECORDS "device-records"
         "Every device is a function of its own whose page is where it belongs in one configuration space, and every record belongs to one device.";
     DEVICE_SPACE "device-space-distinct"
-        "Registers fill whole pages, are aligned to their size, and overlap neither each other nor configuration space, memory or the chipset.";
+        "Registers fill whole pages and are aligned to their size; they and the configuration space of all buses overlap neither each other nor memory or the chipset.";
     INTERRUPTS_OWNED "interrupts-owned"
         "Every device interrupt has an MSI-X entry of its own, in the registers of a device of the same subject.";
     DRIVERS_TRUSTED "drivers-trusted"
@@ -121,7 +121,7 @@ rules! {
     EVENTS_CLOSED "events-closed"
         "Events lead to defined targets, carry an inter-processor interrupt exactly between CPUs, and are declared or raised by traps.";
     PAUSE_WAKES "pause-only-wakes"
-        "An event that a subject raises by pausing wakes its target and does nothing else.";
+        "An event that a subject raises by pausing wakes the subject nic and does nothing else.";
     MACHINE_RIGHTS "machine-rights"
         "Only the supervisor, and subjects whose subject info declares the right by its event's name, can reset, power off or stop the machine.";
     SUBJECT_INFO_TRUE "subject-info-true"

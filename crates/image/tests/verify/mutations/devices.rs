@@ -3,8 +3,8 @@
 use palisade_abi::layout::{CONFIG, DEVICES, PAGE, STATUS};
 use palisade_abi::nic_config::Header;
 use palisade_abi::plan::{
-    Bar, Device, Interrupt, MsixEntry, Table, TargetEvent, bar_flags, source_action, source_flags,
-    target_action, trap,
+    Bar, Device, Interrupt, MemoryRange, MsixEntry, Table, TargetEvent, bar_flags, source_action,
+    source_flags, target_action, trap,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -78,6 +78,16 @@ pub(super) const MUTATIONS: &[Mutation] = &[
             d.header(|h| h.local_apic = REGISTERS);
         },
     ),
+    breaks(
+        "device-space-distinct",
+        &["kernel-tables"],
+        "the local APIC lies where another function is configured",
+        |d| d.header(|h| h.local_apic = 0xb000_0000),
+    ),
+    breaks("device-space-distinct", &[], "memory lies where another function is configured", |d| {
+        let last = d.read_header().tables[Table::Ram as usize].count as usize - 1;
+        d.record(Table::Ram, last, |r: &mut MemoryRange| r.size = 0xb000_1000 - r.start);
+    }),
     breaks("plan-valid", &[], "two interrupts have one vector", |d| {
         interrupt(d, |i| i.host_vector = 0x31);
     }),
@@ -103,9 +113,12 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     breaks("plan-valid", &[], "a subject starts another one's device", |d| {
         d.source_event(HELLO, PAUSED, |e| e.action = source_action::START_DEVICE);
     }),
-    breaks("drivers-trusted", &["subject-info-true"], "the network driver has another name", |d| {
-        d.subject(NIC, |s| s.name[0] = b'N')
-    }),
+    breaks(
+        "drivers-trusted",
+        &["pause-only-wakes", "subject-info-true"],
+        "the network driver has another name",
+        |d| d.subject(NIC, |s| s.name[0] = b'N'),
+    ),
     breaks("device-control", &[], "a device reaches memory while its driver is reset", |d| {
         device(d, |r| r.stop = 0);
     }),
@@ -202,6 +215,10 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     }),
     breaks("pause-only-wakes", &[], "a pause resets another subject", |d| {
         d.record(Table::TargetEvents, NIC * 64, |e: &mut TargetEvent| e.action = target_action::RESET);
+    }),
+    breaks("pause-only-wakes", &[], "a pause wakes another subject than the network driver", |d| {
+        d.record(Table::TargetEvents, LOG * 64, |e: &mut TargetEvent| e.action = target_action::NONE);
+        d.source_event(HELLO, PAUSED, |e| (e.target, e.target_event) = (LOG as u16, 0));
     }),
     breaks("pause-only-wakes", &["events-closed"], "a pause raises an undefined event", |d| {
         d.subject(HELLO, |s| s.trap_events[usize::from(trap::PAUSE)] = 40);
