@@ -1,7 +1,7 @@
 //! The plan's devices at boot: checked, placed and silent before anything of theirs could reach memory.
 
 use palisade_abi::plan::{Device, Plan};
-use palisade_kernel_core::device::{self, DeviceRegisters, Function, Problem};
+use palisade_kernel_core::device::{DeviceRegisters, Function, Problem, others};
 
 use crate::console::Part;
 use crate::fatal::refuse;
@@ -9,7 +9,14 @@ use crate::fatal::refuse;
 /// Prepares the plan's devices, and takes memory from those that the plan gives to nobody. Refuses if one is not as the plan
 /// says.
 pub(crate) fn set_up(plan: &Plan<'_>, registers: &impl DeviceRegisters) {
-    device::silence_others(plan, registers);
+    others::silence(plan, registers);
+    if let Some(function) = others::first_in_the_way(plan, registers) {
+        refuse(&[
+            Part::Text("the function at "),
+            Part::Function(function),
+            Part::Text(" answers at addresses that the plan gives to a device"),
+        ]);
+    }
     for record in plan.devices {
         if let Err(problem) = Function::new(plan, record, registers).set_up() {
             refuse_device(record, problem);
@@ -42,6 +49,9 @@ const fn explain(problem: Problem) -> (&'static str, Part<'static>) {
             Part::Decimal(index as u64),
         ),
         Problem::Msix => (" has no MSI-X table where the plan says", NOTHING),
+        Problem::PendingBits => {
+            (" has the pending bits of its MSI-X table elsewhere than the table", NOTHING)
+        }
         Problem::Interrupt => (" has an interrupt that does not reach its subject's CPU", NOTHING),
         Problem::NoFunctionReset => (" cannot be reset on its own, as the plan wants it", NOTHING),
     }

@@ -5,6 +5,8 @@
 //! function-level resets). The low half of the double word at offset 4 is the command register, the upper half the status
 //! register: status bits are cleared by writing ones, so the upper half is written as zeros and stays as it is.
 
+pub mod others;
+
 use palisade_abi::plan::{self, Bar, Device, MsixEntry, Plan, bar_flags, device_stop};
 
 /// Access to the registers of the plan's devices: aligned double words at physical addresses.
@@ -32,28 +34,12 @@ pub enum Problem {
     Misplaced(u8),
     /// No MSI-X capability, or a table elsewhere or shorter than the plan says.
     Msix,
+    /// The pending bits of its MSI-X table are not among the registers that the table is among: its driver would have them.
+    PendingBits,
     /// An interrupt of another subject's, or of a CPU that no message reaches (local APIC identifiers above 254).
     Interrupt,
     /// It cannot be reset on its own, and the plan has it reset so.
     NoFunctionReset,
-}
-
-/// Turns bus mastering off for everything on the devices' first bus that the plan gives to nobody and that leads to none of
-/// its devices: what the firmware or a loader left running reaches memory no more.
-///
-/// Without a device in the plan the place of the configuration space is not known, and nothing is done.
-pub fn silence_others(plan: &Plan<'_>, registers: &impl DeviceRegisters) {
-    let first = plan.devices.first();
-    let Some(base) = first.and_then(|d| d.config.checked_sub(u64::from(d.bdf) * CONFIG_SIZE)) else { return };
-    for bdf in 0..FUNCTIONS_OF_A_BUS {
-        let config = base + u64::from(bdf) * CONFIG_SIZE;
-        let absent = registers.read(config + ID) == ABSENT;
-        if absent || plan.devices.iter().any(|d| d.bdf == bdf) || leads_to_a_device(plan, config, registers) {
-            continue;
-        }
-        let command = registers.read(config + COMMAND) & COMMAND_MASK;
-        registers.write(config + COMMAND, command & !BUS_MASTER);
-    }
 }
 
 /// Masks or unmasks the MSI-X entries of the interrupt with this index in the plan.
@@ -217,13 +203,17 @@ impl<'a, R: DeviceRegisters> Function<'a, R> {
         };
         self.write(msix, self.read(msix) & !MSIX_ENABLED);
         let entries = u64::from(self.read(msix) >> 16 & 0x7ff) + 1;
-        let place = self.read(msix + MSIX_TABLE);
+        let [place, pending] = [MSIX_TABLE, MSIX_PENDING].map(|register| self.read(msix + register));
         let offset = u64::from(place & !7);
         let bar = self.bars().iter().find(|bar| u32::from(bar.index) == place & 7).ok_or(Problem::Msix)?;
         let table = Table { address: bar.address + offset, entries };
         let inside = offset + entries * ENTRY_SIZE <= bar.size;
         let agrees = self.entries().iter().all(|entry| table.contains(entry.address));
-        if inside && agrees { Ok(table) } else { Err(Problem::Msix) }
+        if !inside || !agrees {
+            return Err(Problem::Msix);
+        }
+        let inside = u64::from(pending & !7) + entries.div_ceil(64) * 8 <= bar.size;
+        if pending & 7 == place & 7 && inside { Ok(table) } else { Err(Problem::PendingBits) }
     }
 
     fn check_interrupts(&self) -> Result<(), Problem> {
@@ -334,23 +324,12 @@ impl Table {
     }
 }
 
-/// Whether the function with this configuration page is a bridge to a bus on which a device of the plan is, or is on the way to one.
-fn leads_to_a_device(plan: &Plan<'_>, config: u64, registers: &impl DeviceRegisters) -> bool {
-    if registers.read(config + HEADER) >> 16 & 0x7f != HEADER_BRIDGE {
-        return false;
-    }
-    let buses = registers.read(config + BRIDGE_BUSES);
-    let behind = (buses >> 8) as u8..=(buses >> 16) as u8;
-    plan.devices.iter().any(|device| behind.contains(&((device.bdf >> 8) as u8)))
-}
-
 const fn bar_register(index: u8) -> u64 {
     0x10 + index as u64 * 4
 }
 
 /// Bytes of a function's configuration space.
 const CONFIG_SIZE: u64 = 4096;
-const FUNCTIONS_OF_A_BUS: u16 = 256;
 /// What is read where nothing answers.
 const ABSENT: u32 = u32::MAX;
 
@@ -358,13 +337,11 @@ const ABSENT: u32 = u32::MAX;
 const ID: u64 = 0x00;
 const COMMAND: u64 = 0x04;
 const HEADER: u64 = 0x0c;
-const BRIDGE_BUSES: u64 = 0x18;
 const EXPANSION_ROM: u64 = 0x30;
 const CAPABILITIES: u64 = 0x34;
 const FIRST_CAPABILITY: u64 = 0x40;
 /// A capability has at least four bytes, from 0x40 to 0xff.
 const MOST_CAPABILITIES: usize = 48;
-const HEADER_BRIDGE: u32 = 1;
 const BARS: u8 = 6;
 
 /// The command register, without the status register in the upper half.
@@ -388,8 +365,10 @@ const MSI_ENABLED: u32 = 1 << 16;
 const MSIX_ENABLED: u32 = 1 << 31;
 /// Masks every entry.
 const MSIX_MASKED: u32 = 1 << 30;
-/// From the capability: where the table is, with the number of its base address register in the lowest three bits.
+/// From the capability: where the table and its pending bits are, with the number of the base address register in the lowest
+/// three bits.
 const MSIX_TABLE: u64 = 4;
+const MSIX_PENDING: u64 = 8;
 
 /// Bytes of an MSI-X entry: message address (two words), message data, control.
 const ENTRY_SIZE: u64 = 16;
