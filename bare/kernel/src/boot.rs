@@ -160,6 +160,9 @@ fn check_processor() -> (StartCpu, ExtendedState) {
     if !paging::no_execute_exists() {
         refuse(&[Part::Text("the CPU has no no-execute pages (NX)")]);
     }
+    if !paging::memory_types_are_usual() {
+        refuse(&[Part::Text("the CPU's memory types (PAT) are not those that it starts with")]);
+    }
     let start_cpu = if Svm::exists() {
         start_with::<Svm>()
     } else if Vtx::exists() {

@@ -24,6 +24,14 @@ pub(crate) fn set_up(plan: &Plan<'_>, registers: &impl DeviceRegisters) {
     }
 }
 
+/// Takes memory from all devices of the plan, for the end of the system: nothing of theirs arrives any more, whether the machine
+/// stays as it is, is reset or powered off.
+pub(crate) fn stop(plan: &Plan<'_>, registers: &impl DeviceRegisters) {
+    for record in plan.devices {
+        Function::new(plan, record, registers).stop();
+    }
+}
+
 fn refuse_device(device: &Device, problem: Problem) -> ! {
     let (what, detail) = explain(problem);
     refuse(&[Part::Text("the device at "), Part::Function(device.bdf), Part::Text(what), detail])

@@ -1,5 +1,7 @@
 //! The end: what cannot be dealt with. Before the system is known the kernel refuses; after that it leaves a crash record.
 
+use core::sync::atomic::{AtomicBool, Ordering};
+
 use palisade_abi::crash::{Crash, NO_SUBJECT, Reason, Record, Registers};
 use palisade_abi::plan::{FatalAction, Plan};
 use palisade_kernel_core::dispatcher::SubjectId;
@@ -7,6 +9,7 @@ use palisade_kernel_core::dispatcher::SubjectId;
 use crate::arch::processor;
 use crate::boot;
 use crate::console::{self, Part};
+use crate::devices;
 use crate::machine;
 use crate::memory::PlanMemory;
 
@@ -53,6 +56,7 @@ extern "C" fn fatal_exception(vector: u64, error_code: u64, rip: u64, rsp: u64, 
 fn end(reason: Reason, crash: &Crash) -> ! {
     if let Some(system) = boot::system() {
         Record::record_crash(&PlanMemory::crash_record(&system.plan), crash);
+        stop_devices(&system.plan);
     }
     console::line(&[
         Part::Text("kernel stopped: "),
@@ -79,4 +83,13 @@ fn end(reason: Reason, crash: &Crash) -> ! {
         machine::power_off(&system.plan)
     }
     processor::halt_for_ever()
+}
+
+/// Takes memory from all devices, unless that is what went wrong.
+fn stop_devices(plan: &Plan<'_>) {
+    static BEGUN: AtomicBool = AtomicBool::new(false);
+    if !BEGUN.swap(true, Ordering::Relaxed) {
+        // SAFETY: the plan was checked at boot. The tables of the only CPU map what controls its devices, as the boot tables do.
+        devices::stop(plan, &unsafe { PlanMemory::new(plan) });
+    }
 }

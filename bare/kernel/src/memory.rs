@@ -110,7 +110,7 @@ impl<'p> PlanMemory<'p> {
 }
 
 // Only `kernel-core::device` uses these, with addresses of the plan: configuration pages and MSI-X tables. At boot also with
-// those of the rest of the devices' first bus, of which it writes the command registers.
+// those of the other functions on the devices' buses, of which it writes command and base address registers.
 impl DeviceRegisters for PlanMemory<'_> {
     fn read(&self, address: u64) -> u32 {
         // SAFETY: the page is mapped, uncached, and no memory of Rust's; the address is a multiple of 4.
@@ -118,7 +118,8 @@ impl DeviceRegisters for PlanMemory<'_> {
     }
 
     fn write(&self, address: u64, value: u32) {
-        // SAFETY: as above. What is written never lets a device reach memory that the plan does not give its subject.
+        // SAFETY: as above. What is written lets a device reach memory only if its driver has it started. Nothing confines it
+        // then: the driver, which tells it what to reach, is trusted like the kernel (the verifier's `drivers-trusted` rule).
         unsafe { ptr::write_volatile(address as *mut u32, value) }
     }
 }

@@ -15,7 +15,7 @@ use crate::arch::virtualisation::Virtualisation;
 use crate::arch::{processor, tables};
 use crate::console::{self, Part};
 use crate::memory::PlanMemory;
-use crate::{fatal, machine, report};
+use crate::{devices, fatal, machine, report};
 
 /// What a CPU works with.
 pub(crate) struct Cpu {
@@ -206,6 +206,7 @@ impl<V: Virtualisation> Running<V> {
 
     fn act(&mut self, action: MachineAction) -> ! {
         self.totals.print();
+        devices::stop(self.cpu.plan, &self.cpu);
         match action {
             MachineAction::Reset => machine::reset(self.cpu.plan),
             MachineAction::PowerOff => machine::power_off(self.cpu.plan),

@@ -227,8 +227,10 @@ impl<'p> Dispatcher<'p> {
             if interrupt.host_vector != vector || !self.is_own(interrupt) {
                 continue;
             }
-            device::set_masked(&self.plan, number, true, pages);
-            insert(&mut self.masked, vector);
+            // A message that was under way finds it masked, or its device in the middle of a reset, when nobody may touch it.
+            if insert(&mut self.masked, vector) {
+                device::set_masked(&self.plan, number, true, pages);
+            }
             let owner = SubjectId::from_plan(interrupt.subject);
             if interrupt.guest_vector != 0 {
                 insert(&mut self.state(owner).interrupts, interrupt.guest_vector);
@@ -251,9 +253,6 @@ impl<'p> Dispatcher<'p> {
         self.mailbox(subject).take_token();
         pages.clear_timed_event(subject);
         self.for_each_device(subject, pages, |device| device.prepare());
-        for interrupt in self.plan.interrupts.iter().filter(|i| SubjectId::from_plan(i.subject) == subject) {
-            insert(&mut self.masked, interrupt.host_vector);
-        }
         Some(generation)
     }
 
@@ -455,6 +454,9 @@ impl<'p> Dispatcher<'p> {
         }
         let mut longest = 0;
         self.for_each_device(subject, pages, |device| longest = longest.max(device.reset()));
+        for interrupt in self.plan.interrupts.iter().filter(|i| SubjectId::from_plan(i.subject) == subject) {
+            insert(&mut self.masked, interrupt.host_vector);
+        }
         if longest > 0 {
             self.state(subject).not_before = now.saturating_add(self.clock.ticks(longest));
         }
@@ -512,8 +514,12 @@ impl SubjectState {
     }
 }
 
-fn insert(vectors: &mut Vectors, vector: u8) {
-    vectors[usize::from(vector >> 6)] |= 1 << (vector & 63);
+/// Puts a vector into the set; tells whether it was not in it.
+fn insert(vectors: &mut Vectors, vector: u8) -> bool {
+    let (word, bit) = (&mut vectors[usize::from(vector >> 6)], 1 << (vector & 63));
+    let is_new = *word & bit == 0;
+    *word |= bit;
+    is_new
 }
 
 /// Takes a vector out of the set; tells whether it was in it.

@@ -11,6 +11,14 @@ pub(crate) fn no_execute_exists() -> bool {
     processor::cpuid(0x8000_0001, 0)[3] & 1 << 20 != 0
 }
 
+/// Whether the kernel's tables and AMD's nested ones mean what the builder meant: pages without caching bits are write-back,
+/// those with both are uncached (Intel SDM volume 3, 13.12.4). Processors start so, and firmware has no reason to change it.
+pub(crate) fn memory_types_are_usual() -> bool {
+    // SAFETY: every 64-bit processor has the register.
+    let types = unsafe { read_msr(PAT) };
+    types as u8 == WRITE_BACK && (types >> 24) as u8 == UNCACHED
+}
+
 /// Leaves the boot page tables for the plan's tables of `cpu`, and goes on with `next` on the CPU's own stack.
 ///
 /// # Safety
@@ -37,3 +45,7 @@ pub(crate) unsafe fn enter(cpu: &Cpu, next: extern "C" fn(usize) -> !, argument:
 
 const EFER: u32 = 0xc000_0080;
 const EFER_NXE: u64 = 1 << 11;
+/// The memory types that the caching bits of table entries choose from.
+pub(super) const PAT: u32 = 0x277;
+const WRITE_BACK: u8 = 6;
+const UNCACHED: u8 = 0;

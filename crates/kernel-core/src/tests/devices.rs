@@ -90,6 +90,7 @@ fn a_device_that_needs_time_for_its_reset_keeps_its_driver_from_starting_and_nob
     assert_eq!(system.at(MS), Some(1));
     system.pages.card.forget();
     let writes = system.pages.card.writes();
+    system.interrupt(WAKE); // it was under way
     system.cpu.raise(other, RESET, &system.pages);
     system.cpu.raise(other, SLEEP, &system.pages);
     assert_eq!(system.at(2 * MS), None, "a second reset changes nothing");
