@@ -45,7 +45,7 @@ pub(crate) fn site(site: &Site<'_>, published: &[String]) -> Undescribed {
     let command_line = site.command_line.map_or_else(usual, str::to_owned);
     let mut text = format!(
         "name = \"website\"\nmachine = \"qemu-q35\"\n\n[subject.website]\nunikernel = \"website\"\nsite = {}\n\
-         bootparams = {}\nram = \"128 MiB\"\npublish = {PUBLISH:?}\n",
+         bootparams = {}\nram = \"128 MiB\"\nrestart = \"on-failure\"\npublish = {PUBLISH:?}\n",
         path_string(site.directory),
         toml_string(&command_line),
     );

@@ -260,7 +260,8 @@ fn check_bus(pci: &Located<Pci>, devices: &[Described], occupied: &mut Vec<Occup
                 .help("it holds at least one page, and ends at 4 GiB or below"),
         );
     }
-    occupied.push(Occupied { start: IO_APIC, size: PAGE, what: "the I/O APIC".to_owned() });
+    let what = "the chipset, from the I/O APIC on".to_owned();
+    occupied.push(Occupied { start: IO_APIC, size: LAST_ADDRESS + 1 - IO_APIC, what });
     if let Some(other) = occupied.iter().find(|other| other.meets(config, buses * BUS_SIZE)) {
         problems.add(
             broken(format!("the configuration space at {config:#x} overlaps {}", other.what))
@@ -348,7 +349,8 @@ const LAST_ADDRESS: u64 = u32::MAX as u64;
 const BUS_SIZE: u64 = 1 << 20;
 /// Six of them fit a driver's address space.
 const LARGEST_BAR: u64 = 64 << 20;
-/// Where PCs have their first I/O APIC.
+/// Where PCs have their first I/O APIC. From there to 4 GiB are more of the chipset's own: timers, local APICs, the addresses
+/// that make writes interrupts, the firmware.
 const IO_APIC: u64 = 0xfec0_0000;
 /// What the message control register can count (PCI Local Bus Specification 3.0, 6.8.2.3).
 const MOST_ENTRIES: u16 = 2048;

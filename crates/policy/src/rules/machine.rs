@@ -34,7 +34,7 @@ pub(crate) static APIC_IDS: Rule = Rule {
 
 pub(crate) static PCI: Rule = Rule {
     id: "pci-bus",
-    specification: "The PCI configuration space and the window for base addresses lie below 4 GiB; the former overlaps neither memory nor interrupt controllers.",
+    specification: "The PCI configuration space and the window for base addresses lie below 4 GiB; the former overlaps neither memory nor the chipset, from 0xfec00000 on.",
     check: Check::Reading,
 };
 
@@ -46,7 +46,7 @@ pub(crate) static DEVICES: Rule = Rule {
 
 pub(crate) static BARS: Rule = Rule {
     id: "device-bars",
-    specification: "Base addresses are aligned powers of two of at least a page, inside the window, and overlap neither each other, memory, configuration space nor interrupt controllers.",
+    specification: "Base addresses are aligned powers of two of at least a page, inside the window, and overlap neither each other, memory, configuration space nor the chipset.",
     check: Check::Reading,
 };
 

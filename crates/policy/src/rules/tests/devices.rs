@@ -125,6 +125,8 @@ fn base_addresses_lie_where_nothing_else_is() {
         ("0xb010_0000", "configuration space"),
         ("0xfec0_0000", "I/O APIC"),
         ("0xfee0_0000", "local APIC"),
+        ("0xfed0_0000", "chipset"),
+        ("0xfee1_0000", "chipset"),
     ] {
         let problems = in_everything(address).unwrap_err();
         let [problem] = &problems.iter().collect::<Vec<_>>()[..] else { panic!("{problems:?}") };
