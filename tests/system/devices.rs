@@ -1,5 +1,7 @@
 //! A network card and its driver, as far as the kernel has to do with them.
 
+use std::fs;
+
 use crate::harness::{Run, System};
 
 #[test]
@@ -23,6 +25,22 @@ fn a_card_that_is_not_where_the_plan_says_is_refused_by_the_kernel() {
     let run = described("serve 10.0.2.15").argument("--emulator").argument(MOVED_CARD).boot();
     run.assert_exit(123);
     assert_eq!(refusals(&run), ["kernel refused: the device at 00:03.0 is missing"], "{run}");
+}
+
+#[test]
+fn registers_at_addresses_of_another_device_are_refused_by_the_kernel() {
+    // The firmware places registers downwards from 0xfec00000; those of the disk controller come first.
+    let machine = include_str!("../../machines/qemu-q35.toml")
+        .replace("size = \"1003 MiB\"", "size = \"1004 MiB\"")
+        .replace("address = 0xfe00_0000, bits", "address = 0xfebf_c000, bits");
+    let unikernel = "unikernel = \"testing/net-peer\"\nbootparams = \"serve 10.0.2.15\"";
+    let system = System::described(&format!("machine = \"crowded.toml\"\n[subject.host]\n{unikernel}"));
+    fs::write(system.directory.path().join("crowded.toml"), machine).expect("a machine file can be written");
+    let run = system.boot();
+    run.assert_exit(123);
+    let expected =
+        "kernel refused: the function at 00:1f.2 answers at addresses that the plan gives to a device";
+    assert_eq!(refusals(&run), [expected], "{run}");
 }
 
 /// One unikernel on the network of the machine.
