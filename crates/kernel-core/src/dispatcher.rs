@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::device::{self, DeviceRegisters, Function};
 use crate::mailbox::{Mailbox, Mailboxes};
 use crate::schedule::Schedule;
+use crate::turns::{Turn, Turns};
 
 /// Identifier of a subject: its index in the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,8 +83,7 @@ pub struct Dispatcher<'p> {
     subjects: [SubjectState; MAX_SUBJECTS],
     /// Index of the active member of each group.
     active: [u8; MAX_SUBJECTS],
-    /// For each partition, the group whose turn it is (counted from the partition's first).
-    turn: [u16; MAX_SUBJECTS],
+    turns: Turns,
     /// The device interrupts of this CPU that are masked, one bit per vector.
     masked: Vectors,
 }
@@ -140,7 +140,7 @@ impl<'p> Dispatcher<'p> {
             schedule,
             subjects,
             active: [0; MAX_SUBJECTS],
-            turn: [0; MAX_SUBJECTS],
+            turns: Turns::new(clock),
             masked: [u64::MAX; 4],
         }
     }
@@ -165,12 +165,14 @@ impl<'p> Dispatcher<'p> {
             }
         });
         let (_, end) = self.schedule.bounds();
+        let wake = timed.min(ready);
         match self.choose(partition, now) {
-            Some(subject) => {
+            Some((subject, turn)) => {
                 let own = self.deadline(subject, pages);
-                Next::Run { subject, until: end.min(own) }
+                let others = if turn.others { turn.end } else { turn.end.max(wake) };
+                Next::Run { subject, until: end.min(own).min(others) }
             }
-            None => Next::Idle { until: end.min(timed).min(ready) },
+            None => Next::Idle { until: end.min(wake) },
         }
     }
 
@@ -281,7 +283,7 @@ impl<'p> Dispatcher<'p> {
                 state.activity = Activity::Runnable;
             }
         });
-        self.pass_turn();
+        self.turns.end();
     }
 
     /// Fires what is due in `partition`; returns the earliest time that something else will be.
@@ -338,19 +340,18 @@ impl<'p> Dispatcher<'p> {
         }
     }
 
-    /// The subject to run in `partition`: of the group whose turn it is, or of the next one that has somebody to run.
-    fn choose(&mut self, partition: u16, now: u64) -> Option<SubjectId> {
+    /// The subject to run in `partition`, and its group's turn.
+    fn choose(&mut self, partition: u16, now: u64) -> Option<(SubjectId, Turn)> {
         let record = self.plan.partitions.get(usize::from(partition))?;
-        let turn = *self.turn_of(partition);
-        for step in 0..record.groups {
-            let group = (turn % record.groups + step) % record.groups;
-            let subject = self.active_member(record.first_group + group);
-            if subject.is_some_and(|s| self.state(s).is_ready(now)) {
-                *self.turn_of(partition) = group;
-                return subject;
+        let mut ready = 0;
+        for group in 0..record.groups.min(64) {
+            let member = self.active_member(record.first_group + group);
+            if member.is_some_and(|subject| self.state(subject).is_ready(now)) {
+                ready |= 1 << (group & 63);
             }
         }
-        None
+        let turn = self.turns.choose(partition, record, ready, now)?;
+        Some((self.active_member(turn.group)?, turn))
     }
 
     /// When the timed event of `subject` is due. Before its start its page says nothing.
@@ -395,21 +396,15 @@ impl<'p> Dispatcher<'p> {
 
     /// Ends the turn of `subject`'s group, if it is its turn: a timed event must not cut another's short.
     fn yield_turn(&mut self, subject: SubjectId) {
-        let partition = self.schedule.partition();
-        let turn = *self.turn_of(partition);
+        let number = self.schedule.partition();
+        let partition = self.plan.partitions.get(usize::from(number));
         let own = self.plan.subjects.get(subject.index()).map(|s| s.group);
-        let present = self.plan.partitions.get(usize::from(partition));
-        let present = present.and_then(|p| Some(p.first_group + turn.checked_rem(p.groups)?));
-        if own == present {
-            self.pass_turn();
+        if partition
+            .zip(own)
+            .is_some_and(|(partition, group)| self.turns.is_present(number, partition, group))
+        {
+            self.turns.give_away();
         }
-    }
-
-    /// Ends the turn of the group that has it in the current partition.
-    fn pass_turn(&mut self) {
-        let partition = self.schedule.partition();
-        let turn = self.turn_of(partition);
-        *turn = turn.wrapping_add(1);
     }
 
     /// A subject that a trap or a timed event sends to sleep may be stopped or asleep already: it stays stopped, and its
@@ -501,10 +496,6 @@ impl<'p> Dispatcher<'p> {
 
     fn mailbox(&self, subject: SubjectId) -> &'p Mailbox {
         &self.mailboxes[subject.index()]
-    }
-
-    fn turn_of(&mut self, partition: u16) -> &mut u16 {
-        &mut self.turn[usize::from(partition) & (MAX_SUBJECTS - 1)]
     }
 }
 

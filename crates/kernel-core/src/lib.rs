@@ -19,4 +19,5 @@ pub mod memory_map;
 mod schedule;
 #[cfg(test)]
 mod tests;
+mod turns;
 pub mod vtx;

@@ -15,6 +15,7 @@ use crate::dispatcher::{Dispatcher, MachineAction, Next, Pages, SubjectId};
 use crate::mailbox::{Mailboxes, mailboxes};
 
 mod devices;
+mod turns;
 
 /// A TSC of 1 tick per nanosecond and some: 2 ticks a nanosecond, so that nothing is shifted.
 const CLOCK: Clock = Clock::new(2_000_000);
