@@ -160,14 +160,19 @@ fn check_names(subject: &Subject<'_>, info: &Info, findings: &mut Findings) {
 fn check_memory(subject: &Subject<'_>, name: &str, memory: &Memory, findings: &mut Findings) {
     let (address, size) = (memory.address, memory.size);
     let place = size > 0 && address.is_multiple_of(PAGE) && address.checked_add(size).is_some();
-    let agrees = place
-        && subject.reach.all(address, size, |a| (a.write, a.execute) == (memory.writable, memory.executable));
+    let agrees = place && is_mapped(subject, memory);
     findings.require(agrees, &SUBJECT_INFO_TRUE, || {
         format!(
             "{}: the resource {name:?} at {address:#x}, {size:#x} bytes, is not mapped as its subject info says",
             subject.name
         )
     });
+}
+
+/// Whether all of it is mapped with the rights that the subject info gives.
+fn is_mapped(subject: &Subject<'_>, memory: &Memory) -> bool {
+    let rights = (memory.writable, memory.executable);
+    subject.reach.all(memory.address, memory.size, |access| (access.write, access.execute) == rights)
 }
 
 fn check_numbers(system: &System<'_>, subject: &Subject<'_>, info: &Info, findings: &mut Findings) {
@@ -215,7 +220,12 @@ impl Hashes {
         findings: &mut Findings,
     ) {
         let unknown = memory.hash == [0; 32];
-        let Some(phys) = subject.reach.translate_range(memory.address, memory.size) else { return };
+        let Some(phys) = subject.reach.translate_range(memory.address, memory.size) else {
+            findings.require(unknown || !is_mapped(subject, memory), &CONTENT_HASHES, || {
+                format!("{}: the resource {name:?} has a hash, but lies in more than one piece", subject.name)
+            });
+            return;
+        };
         let content = system.image.at(phys, memory.size);
         let plausible = match memory.content {
             Content::Uninitialized | Content::Fill => unknown,

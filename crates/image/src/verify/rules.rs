@@ -93,7 +93,7 @@ rules! {
     MEMORY_HAS_SOURCE "memory-has-source"
         "A page of memory that a subject can read is content of the image, or is written by a subject or by the kernel for it.";
     PRIVATE_KEYS "private-keys"
-        "The memory that a subject info calls `key` is read by that subject alone and written by nobody.";
+        "The memory that a subject info calls `key` is in one piece, read by that subject alone and written by nobody.";
     KERNEL_UNREACHABLE "kernel-unreachable"
         "No subject reaches kernel memory: only the log reads the crash record, only who declares it the report, only a partition its scheduling info.";
     KERNEL_MEMORY_DISTINCT "kernel-memory-distinct"

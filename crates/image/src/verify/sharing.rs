@@ -20,7 +20,7 @@ pub(super) fn check(system: &System<'_>, holdings: &[Holding], findings: &mut Fi
     for subject in &system.subjects {
         check_kernel_unreachable(subject, holdings, findings);
     }
-    let keys = Key::all(system);
+    let keys = Key::all(system, findings);
     sweep(system, holdings, |stretch| {
         if stretch.holders.len() > 1 && stretch.holders.iter().any(|h| h.write) {
             facts.shared_pages += stretch.size / PAGE;
@@ -197,14 +197,28 @@ struct Key {
 }
 
 impl Key {
-    /// The keys of all subjects. What their subject infos say falsely is found elsewhere.
-    fn all(system: &System<'_>) -> Vec<Self> {
-        let of = |subject: &Subject<'_>| {
-            let (_, key) = subject.info.as_ref()?.memory().find(|(name, _)| *name == KEY)?;
-            let start = subject.reach.translate_range(key.address, key.size)?;
-            Some(Self { subject: subject.id, start, end: start.saturating_add(key.size) })
-        };
-        system.subjects.iter().filter_map(of).collect()
+    /// The keys of all subjects. One in several pieces is refused; what else subject infos say falsely is found elsewhere.
+    fn all(system: &System<'_>, findings: &mut Findings) -> Vec<Self> {
+        let mut keys = Vec::new();
+        for subject in &system.subjects {
+            let Some((_, key)) = subject.info.iter().flat_map(|i| i.memory()).find(|(name, _)| *name == KEY)
+            else {
+                continue;
+            };
+            let start = subject.reach.translate_range(key.address, key.size);
+            findings.require(start.is_some(), &PRIVATE_KEYS, || {
+                format!(
+                    "the private key of {} at {:#x} is not memory in one piece",
+                    subject.name, key.address
+                )
+            });
+            keys.extend(start.map(|start| Self {
+                subject: subject.id,
+                start,
+                end: start.saturating_add(key.size),
+            }));
+        }
+        keys
     }
 }
 

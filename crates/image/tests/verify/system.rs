@@ -209,8 +209,8 @@ fn subject(id: u16, name: &str, kind: SubjectKind, shared: &Shared, memory: &mut
         }
         SubjectKind::Unikernel => {
             space.resource("debuglog", 5, CHANNELS, CHANNEL_SIZE, Rights::ReadWrite, shared.channel);
-            space.content("key", KEY, PAGE, Rights::Read, b"a private key");
-            space.describe("key", 0, KEY, PAGE, Rights::Read);
+            space.content("key", KEY, 2 * PAGE, Rights::Read, b"a private key");
+            space.describe("key", 0, KEY, 2 * PAGE, Rights::Read);
             sources.push(source(PAUSED, "out_ready", source_action::NONE, Some((NIC as u16, 0))));
             targets.push(target(1, "reset", target_action::RESET));
         }

@@ -206,6 +206,15 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     }),
     breaks(
         "private-keys",
+        &["content-hashes"],
+        "a private key lies in two pieces, one of them another's",
+        |d| {
+            let constants = d.phys(NIC, CONSTANTS);
+            d.map(HELLO, KEY + PAGE, constants, Rights::Read);
+        },
+    ),
+    breaks(
+        "private-keys",
         &["content-read-only", "memory-restored", "subject-info-true"],
         "a subject writes to its private key",
         |d| d.protect(HELLO, KEY, Rights::ReadWrite),
