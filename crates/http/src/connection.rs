@@ -106,7 +106,7 @@ impl Connection {
         self.end = self.end.saturating_add(count).min(self.input.len());
     }
 
-    /// Decides what to do next. `now` are seconds since 1970-01-01 00:00 UTC.
+    /// Decides what to do next. `now` are seconds since 1970-01-01 00:00 UTC, or [`NO_CLOCK`](crate::NO_CLOCK).
     pub fn next<'a>(&'a mut self, service: &Service<'a>, now: u64) -> Next<'a> {
         if self.closed {
             return Next::Close;

@@ -38,6 +38,8 @@ pub use self::service::Service;
 pub use self::site::Site;
 pub use self::status::Status;
 
+/// The time of day where nobody knows it.
+pub const NO_CLOCK: u64 = 0;
 /// Length in bytes that a request line may have, without its end. RFC 9112, section 3, recommends 8000 at least.
 pub const MAX_REQUEST_LINE: usize = 8000;
 /// Length in bytes that a request line and all fields together may have, with their ends.

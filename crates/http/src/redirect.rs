@@ -44,6 +44,8 @@ impl Redirect {
         let with_body = context.with_body();
         let mut writer = context.begin(Status::MovedPermanently);
         writer.field("Location", Location { host: host.host, port: self.port(host.port), path, query });
+        // Browsers keep a permanent redirection for ever. At `localhost:8080` somebody else may answer tomorrow.
+        writer.field("Cache-Control", "no-cache");
         writer.explanation(with_body)
     }
 }

@@ -5,7 +5,7 @@ use core::fmt::{self, Write};
 use core::ops::Range;
 
 use crate::date::HttpDate;
-use crate::{MAX_RANGES, OutOfMemory, Status};
+use crate::{MAX_RANGES, NO_CLOCK, OutOfMemory, Status};
 
 /// A response, ready to be sent: first [`Response::head`], then each piece of [`Response::body`].
 #[derive(Debug, Clone, Copy)]
@@ -108,7 +108,10 @@ impl<'a> Writer<'a> {
         text.overflow = false;
         let mut writer = Self { text, status, close: connection == Connection::Close };
         let _ = write!(writer.text, "HTTP/1.1 {} {}\r\n", status.code(), status.reason());
-        writer.field("Date", HttpDate(now));
+        // RFC 9110, section 6.6.1: no date of a server without a clock.
+        if now != NO_CLOCK {
+            writer.field("Date", HttpDate(now));
+        }
         writer.field("Server", "Palisade");
         match connection {
             Connection::Close => writer.field("Connection", "close"),

@@ -12,7 +12,7 @@ use crate::request::Method;
 use crate::response::Writer;
 use crate::service::Context;
 use crate::target::{Escaped, PathError, normalise};
-use crate::{Response, Status};
+use crate::{NO_CLOCK, Response, Status};
 
 /// A site.
 #[derive(Debug, Clone, Copy)]
@@ -152,6 +152,8 @@ impl<'s> Site<'s> {
             query.map_or(Ok(()), |query| write!(f, "?{query}"))
         });
         writer.field("Location", location);
+        // What is a directory today may be a file tomorrow.
+        writer.field("Cache-Control", ASK);
         writer.explanation(with_body)
     }
 
@@ -165,6 +167,7 @@ impl<'s> Site<'s> {
         let hsts = self.hsts(&context);
         let mut writer = context.begin(Status::NotFound);
         writer.field("Content-Type", page.entry.content_type());
+        page.describe_caching(&mut writer);
         page.describe_encoding(&mut writer);
         protect(&mut writer, hsts);
         writer.content(page.content, with_body)
@@ -194,16 +197,21 @@ impl<'s> Variant<'s> {
         let encoding = accept.choose(|encoding| entry.content(encoding).is_some())?;
         let content = entry.content(encoding)?;
         // RFC 9110, section 8.8.2.1: no date that the clock of this machine has not reached yet.
-        let modified = entry.modified().min(context.now);
+        let reached = if context.now == NO_CLOCK { u64::MAX } else { context.now };
+        let modified = entry.modified().min(reached);
         Some(Self { entry, encoding, content, etag: entry.etag(encoding), modified })
     }
 
-    /// What identifies the content, and what to do with a copy of it: a cache asks whether it is still good, which costs
-    /// few bytes, and so a changed site is seen at once.
+    /// What identifies the content, and what to do with a copy of it.
     fn describe_state(&self, writer: &mut Writer<'_>) {
         writer.field("ETag", self.etag.as_str());
         writer.field("Last-Modified", HttpDate(self.modified));
-        writer.field("Cache-Control", "no-cache");
+        self.describe_caching(writer);
+    }
+
+    /// What to do with a copy, and whom it is for: those who accept the same encodings.
+    fn describe_caching(&self, writer: &mut Writer<'_>) {
+        writer.field("Cache-Control", ASK);
         let varies =
             [Encoding::Gzip, Encoding::Brotli].iter().any(|encoding| self.entry.content(*encoding).is_some());
         if varies {
@@ -236,3 +244,7 @@ fn protect(writer: &mut Writer<'_>, hsts: Option<u64>) {
         writer.field("Strict-Transport-Security", format_args!("max-age={seconds}"));
     }
 }
+
+/// For `Cache-Control`: a cache asks whether its copy is still good, which costs few bytes, and so a changed site is seen at
+/// once.
+const ASK: &str = "no-cache";

@@ -18,6 +18,7 @@ fn visitors_are_sent_to_the_same_page_over_tls() {
         let response = ask_of(&plain(), &format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
         assert_eq!((response.status, response.field("Location")), (301, Some(location)));
         assert_eq!(response.field("Strict-Transport-Security"), None, "it means nothing here");
+        assert_eq!(response.field("Cache-Control"), Some("no-cache"), "it is not kept for ever");
     }
 }
 

@@ -2,7 +2,11 @@
 
 use std::io::Read;
 
-use crate::client::{MODIFIED, ask, get, page, responses, site, talk};
+use palisade_http::{Connection, NO_CLOCK, Next, Service, Site};
+use palisade_site::Archive;
+use palisade_site::pack::{File, pack_files};
+
+use crate::client::{MODIFIED, ask, ask_of, get, page, responses, site, talk};
 
 #[test]
 fn a_page_comes_with_all_that_is_known_of_it() {
@@ -149,8 +153,38 @@ fn what_does_not_exist_shows_the_page_for_it() {
         let response = get(path, "Range: bytes=0-1\r\nIf-None-Match: *\r\n");
         assert_eq!((response.status, response.text()), (404, "<h1>Lost</h1>"), "{path}");
         assert_eq!(response.field("Content-Type"), Some("text/html; charset=utf-8"));
-        assert_eq!(response.field("ETag"), None);
+        assert_eq!((response.field("ETag"), response.field("Cache-Control")), (None, Some("no-cache")));
     }
+}
+
+#[test]
+fn a_cache_gives_nobody_a_page_in_an_encoding_that_is_not_accepted() {
+    let content = "<p>There is nothing here.</p>".repeat(100).into_bytes();
+    let page = |path: &str| File { path: path.into(), content: content.clone(), modified: 0 };
+    let packed = pack_files(vec![page("/404.html"), page("/index.html")]).bytes;
+    let archive = Archive::parse(packed.leak()).unwrap();
+    let service = Service::Site(Site { archive, hsts: None });
+    for (path, status) in [("/", 200), ("/missing", 404)] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n");
+        let response = ask_of(&service, &request);
+        assert_eq!((response.status, response.field("Content-Encoding")), (status, Some("gzip")));
+        assert_eq!(response.field("Vary"), Some("Accept-Encoding"), "{path}");
+    }
+}
+
+#[test]
+fn a_server_without_a_clock_says_no_date_of_its_own() {
+    let mut connection = Connection::new().unwrap();
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    connection.room()[..request.len()].copy_from_slice(request);
+    connection.received(request.len());
+    let site = site();
+    let Next::Answer(exchange) = connection.next(&site, NO_CLOCK) else { panic!("there is an answer") };
+    let head = std::str::from_utf8(exchange.response.head()).unwrap();
+    assert!(
+        head.contains(&format!("\r\nLast-Modified: {MODIFIED}\r\n")) && !head.contains("\r\nDate:"),
+        "{head}"
+    );
 }
 
 #[test]
