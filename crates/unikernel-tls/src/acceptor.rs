@@ -47,7 +47,8 @@ impl Acceptor {
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
             .map_err(CertificateError::Refused)?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        // What a client offers must be among these. Some offer only the older version, which servers of the newer one speak.
+        config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
         config.ticketer = Arc::new(Tickets::new(clock).ok_or(CertificateError::NoRandomness)?);
         // One is enough for a client that comes back; each costs an encryption and 250 bytes.
         config.send_tls13_tickets = 1;

@@ -13,4 +13,4 @@ mod stream;
 mod tickets;
 
 pub use acceptor::{Acceptor, CertificateError, Clock};
-pub use stream::{TlsError, TlsStream};
+pub use stream::{MOST_MEMORY, TlsError, TlsStream};

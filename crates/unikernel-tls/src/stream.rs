@@ -125,6 +125,8 @@ impl<S: Read + Write> TlsStream<S> {
                     while let Some(record) = traffic.next_record() {
                         let record = record?;
                         discard += record.discard;
+                        // No more than that, lest the memory grows in steps beyond what it is for.
+                        self.plain.reserve_exact(record.payload.len());
                         self.plain.extend_from_slice(record.payload);
                     }
                     None
@@ -327,6 +329,9 @@ enum Need {
     /// Nothing.
     Nothing,
 }
+
+/// Bytes that a connection holds at most: three records (received, decrypted, to be sent), and the session with its keys.
+pub const MOST_MEMORY: usize = 3 * RECORD + (12 << 10);
 
 /// The most that a record carries (RFC 8446, 5.1).
 const FRAGMENT: usize = 16 << 10;

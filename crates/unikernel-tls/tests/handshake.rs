@@ -94,6 +94,14 @@ fn a_handshake_that_never_ends_is_cut_off() {
 }
 
 #[test]
+fn a_client_that_speaks_only_the_older_http_is_served() {
+    let mut config = Arc::unwrap_or_clone(config(&TLS13));
+    config.alpn_protocols = vec![b"http/1.0".to_vec()];
+    let stream = accept(client(&Arc::new(config))).unwrap();
+    assert_eq!(stream.application_protocol(), Some(b"http/1.0".as_slice()));
+}
+
+#[test]
 fn a_client_that_does_not_trust_the_certificate_ends_the_handshake() {
     let config = ClientConfig::builder_with_protocol_versions(&[&TLS13])
         .with_root_certificates(RootCertStore::empty())
