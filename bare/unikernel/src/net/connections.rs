@@ -6,7 +6,6 @@
 //! connection.
 
 use alloc::collections::VecDeque;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::task::Waker;
 
@@ -184,8 +183,9 @@ impl Connections {
 
     /// Looks after connections that are being opened or closed.
     pub(super) fn review(&mut self, sockets: &mut SocketSet<'static>, now: Instant) {
-        self.review_opening(sockets, now);
+        // In this order: the resets of what is aborted in the second step leave with the next turn.
         self.review_closing(sockets, now);
+        self.review_opening(sockets, now);
     }
 
     /// When [`Connections::review`] has something to do by itself.
@@ -221,7 +221,7 @@ impl Connections {
             let over = closing.until <= now;
             match state(sockets, closing.socket) {
                 State::Closed => {
-                    // If there is a reset to be sent, it was sent in this turn.
+                    // If there was a reset to be sent, it was sent in this turn.
                     let handle = self.closing.swap_remove(at).socket;
                     self.recycle(handle, sockets);
                     continue;
@@ -263,8 +263,7 @@ impl Connections {
         let mut socket = match self.spare.pop() {
             Some(socket) => socket,
             None if memory::figures().free >= CONNECTION + RESERVE => {
-                let buffer = |size| SocketBuffer::new(vec![0; size]);
-                tcp::Socket::new(buffer(RECEIVE_BUFFER), buffer(TRANSMIT_BUFFER))
+                tcp::Socket::new(buffer(RECEIVE_BUFFER)?, buffer(TRANSMIT_BUFFER)?)
             }
             None => return None,
         };
@@ -274,14 +273,15 @@ impl Connections {
         Some(socket)
     }
 
-    /// If all places are taken, frees one that nobody needs: a connection that only waits for late segments, or, when the
-    /// time is given, one whose handshake has been stuck for some seconds, as in a flood of SYNs.
+    /// If all places are taken, frees one that nobody needs: a connection over which everything was said, where only late
+    /// segments or the peer's goodbye are waited for; or, when the time is given, one whose handshake has been stuck for
+    /// some seconds, as in a flood of SYNs.
     fn make_room(&mut self, sockets: &mut SocketSet<'static>, now: Option<Instant>) {
         if self.open < self.limit {
             return;
         }
-        let late = self.closing.iter().position(|c| state(sockets, c.socket) == State::TimeWait);
-        if let Some(at) = late {
+        let said = |c: &Closing| matches!(state(sockets, c.socket), State::TimeWait | State::FinWait2);
+        if let Some(at) = self.closing.iter().position(said) {
             let handle = self.closing.swap_remove(at).socket;
             self.recycle(handle, sockets);
             return;
@@ -306,6 +306,14 @@ impl Connections {
     fn port(&mut self, number: u16) -> Option<&mut Port> {
         self.ports.iter_mut().find(|port| port.number == number)
     }
+}
+
+/// A buffer; `None` if the free memory is in pieces too small for it.
+fn buffer(size: usize) -> Option<SocketBuffer<'static>> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(size).ok()?;
+    bytes.resize(size, 0);
+    Some(SocketBuffer::new(bytes))
 }
 
 /// Ends the connection of a socket when nothing has come from its peer for so long. A peer that has nothing to say is asked
@@ -334,9 +342,9 @@ const RECEIVE_BUFFER: usize = 20 << 10;
 /// What is sent without waiting for the peer. At 100 Mbit/s it spans 5 ms.
 const TRANSMIT_BUFFER: usize = 64 << 10;
 
-/// What a connection costs at most: its buffers, the socket, and what the application may allocate for it: with TLS, a
-/// record of 18 KiB in each direction, the session, and some buffers of its own.
-const CONNECTION: usize = RECEIVE_BUFFER + TRANSMIT_BUFFER + (80 << 10);
+/// What a connection costs at most: its buffers, the socket, and what the application may allocate for it: with TLS,
+/// three records of 18 KiB (received, decrypted, to be sent), the session, and 48 KiB for the task and buffers of its own.
+const CONNECTION: usize = RECEIVE_BUFFER + TRANSMIT_BUFFER + (112 << 10);
 
 /// What is left for everything else.
 const RESERVE: usize = 1 << 20;
