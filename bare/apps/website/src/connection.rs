@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 
 use palisade_http::access_log::Line;
-use palisade_http::{Connection, Exchange, Next, Service, Stage};
+use palisade_http::{Connection, Exchange, NO_CLOCK, Next, Service, Stage};
 use unikernel::io::{Read, Write};
 use unikernel::time::{self, Duration, Instant, TimeoutError, with_deadline, with_timeout};
 use unikernel::{Network, log};
@@ -26,7 +26,7 @@ pub(crate) struct Limits {
     pub idle: Duration,
     /// To complete it.
     pub request: Duration,
-    /// To take in the response, besides what its length allows.
+    /// To take in the response, besides what its length allows, and to take in any of it.
     pub send: Duration,
 }
 
@@ -100,7 +100,7 @@ impl Server {
         let begun = Instant::now();
         let length = exchange.response.body_length() as u64;
         let limit = self.limits.send + Duration::from_secs(length / SLOWEST);
-        let sent = with_timeout(limit, send::response(stream, &exchange.response)).await;
+        let sent = with_timeout(limit, send::response(stream, &exchange.response, self.limits.send)).await;
         let complete = matches!(sent, Ok(Ok(())));
         FIGURES.request(length);
         let duration = core::time::Duration::from_micros(begun.elapsed().as_micros());
@@ -124,7 +124,7 @@ enum Over {
 
 /// Seconds since 1970-01-01 00:00 UTC.
 fn now() -> u64 {
-    time::wall().unwrap_or(0) / 1_000_000_000
+    time::wall().map_or(NO_CLOCK, |nanoseconds| nanoseconds / 1_000_000_000)
 }
 
 /// How long a connection may be idle when others need it.

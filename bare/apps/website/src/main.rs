@@ -46,7 +46,7 @@ static REQUEST_TIME: Argument<u32> =
 static SEND_TIME: Argument<u32> = Argument::new(
     "send-time",
     "SECONDS",
-    "How long a response may take, besides a second for every 4 KiB.",
+    "How long a response may take, besides a second for every 4 KiB, and how long each 16 KiB of it.",
     30,
 );
 

@@ -2,15 +2,25 @@
 
 use palisade_http::Response;
 use unikernel::io::Write;
+use unikernel::time::{Duration, with_timeout};
+
+/// The client does not take in what it gets, or has gone.
+pub(crate) struct NotSent;
 
 /// Sends a response. What is small is gathered: a page and its head then are one record of TLS, and one segment.
-pub(crate) async fn response<S: Write>(stream: &mut S, response: &Response<'_>) -> Result<(), S::Error> {
+///
+/// Each part must go within `patience`: who asks for a large file and then takes in nothing of it is not waited for.
+pub(crate) async fn response<S: Write>(
+    stream: &mut S,
+    response: &Response<'_>,
+    patience: Duration,
+) -> Result<(), NotSent> {
     let mut gathered = [0; GATHERED];
     let mut used = 0;
     for mut piece in core::iter::once(response.head()).chain(response.body()) {
         while !piece.is_empty() {
             if used == 0 && piece.len() >= GATHERED {
-                stream.write_all(piece).await?;
+                send(stream, piece, patience).await?;
                 break;
             }
             let room = gathered.get_mut(used..).unwrap_or_default();
@@ -19,14 +29,26 @@ pub(crate) async fn response<S: Write>(stream: &mut S, response: &Response<'_>) 
             used += now.len();
             piece = later;
             if used == GATHERED {
-                stream.write_all(&gathered).await?;
+                send(stream, &gathered, patience).await?;
                 used = 0;
             }
         }
     }
-    stream.write_all(gathered.get(..used).unwrap_or_default()).await?;
-    stream.flush().await
+    send(stream, gathered.get(..used).unwrap_or_default(), patience).await?;
+    stream.flush().await.map_err(|_| NotSent)
+}
+
+async fn send<S: Write>(stream: &mut S, bytes: &[u8], patience: Duration) -> Result<(), NotSent> {
+    for part in bytes.chunks(PART) {
+        match with_timeout(patience, stream.write_all(part)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return Err(NotSent),
+        }
+    }
+    Ok(())
 }
 
 /// Bytes that are gathered.
 const GATHERED: usize = 4096;
+/// Bytes that are sent at once: a record of TLS.
+const PART: usize = 16 << 10;
