@@ -53,14 +53,16 @@ pub(crate) fn plan(
         }
         (None, None, None) => return Err(Failure::input("neither a description nor a unikernel is given")),
     };
+    // A new authority is introduced even if nothing comes of the system: the next time it is not new.
+    let authority = supplies.authority();
+    if let Some(authority) = authority.iter().find(|authority| authority.is_new || planned.is_ok()) {
+        certificates::introduce(authority, terminal)?;
+    }
     let planned = planned.map_err(|problems| Failure::new(Exit::Input, problems))?;
     for warning in &planned.warnings {
         terminal.warning(warning)?;
     }
     certificates::check(&planned, terminal)?;
-    if let Some(authority) = supplies.authority() {
-        certificates::introduce(&authority, terminal)?;
-    }
     Ok(planned)
 }
 

@@ -17,7 +17,10 @@ fn a_site_that_is_not_there_is_named() {
     let user = User::new();
     done(&mut user.palisade(&["boot", "--site", "/nonexistent"]))
         .assert_exit(125)
-        .assert_says(&["/nonexistent"]);
+        .assert_says(&["/nonexistent", "to trust it"]);
+    // The authority that was made on the way is not introduced twice.
+    let again = done(&mut user.palisade(&["boot", "--site", "/nonexistent"]));
+    assert!(!again.assert_exit(125).stderr.contains("to trust it"));
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn pack(directory: &Located<String>, context: &Context<'_>) -> Option<Data> {
         context.problems.add(
             Problem::error(&reading::FILE, format!("the site cannot be packed: {error}"))
                 .at(&directory.place, "this directory")
-                .help("name a directory with the site's files, relative to the folder of the description"),
+                .help("name a directory with the site's files; a path in a description is relative to its folder"),
         );
     });
     let packed = packed.ok()?;
@@ -70,7 +70,7 @@ fn read(name: Located<String>, file: &Located<String>, largest: u64, context: &C
                 Problem::error(&reading::FILE, format!("cannot read {}: {error}", path.display()))
                     .at(&file.place, "this file")
                     .help(format!(
-                        "the path is relative to the folder of the description, and the file has {} at most",
+                        "a path in a description is relative to its folder, and the file has {} at most",
                         units::size(largest)
                     )),
             );
