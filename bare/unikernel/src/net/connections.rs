@@ -343,7 +343,8 @@ const RECEIVE_BUFFER: usize = 20 << 10;
 const TRANSMIT_BUFFER: usize = 64 << 10;
 
 /// What a connection costs at most: its buffers, the socket, and what the application may allocate for it: with TLS,
-/// three records of 18 KiB (received, decrypted, to be sent), the session, and 48 KiB for the task and buffers of its own.
+/// three records of 18 KiB (received, decrypted, to be sent) and the session, 66 KiB; the rest is for the task and what it
+/// keeps of requests and responses.
 const CONNECTION: usize = RECEIVE_BUFFER + TRANSMIT_BUFFER + (112 << 10);
 
 /// What is left for everything else.
