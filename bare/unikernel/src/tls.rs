@@ -11,7 +11,8 @@ use crate::{Error, random};
 
 pub use palisade_unikernel_tls::{TlsError, TlsStream};
 
-/// Accepts TLS 1.3 and 1.2 with one certificate. Copies are the same acceptor.
+/// Accepts TLS 1.3 and 1.2 with one certificate, from clients that speak HTTP/1 or do not say what they speak. Copies are
+/// the same acceptor.
 #[derive(Clone)]
 pub struct TlsAcceptor(Acceptor);
 

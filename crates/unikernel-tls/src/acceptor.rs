@@ -28,6 +28,8 @@ impl Acceptor {
     /// An acceptor with a certificate chain, the server's own certificate first, and the private key of that one, both in
     /// PEM: ECDSA (P-256, P-384), Ed25519 or RSA. NUL bytes behind the text are ignored.
     ///
+    /// A client that names application protocols (ALPN) must name HTTP/1.1 or HTTP/1.0.
+    ///
     /// Sessions are resumed by tickets, which only this acceptor can read. Their keys change every six hours, and are gone
     /// six hours later.
     ///
