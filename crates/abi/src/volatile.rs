@@ -124,16 +124,18 @@ impl Memory for Shared<'_> {
     }
 
     fn copy_out(&self, offset: usize, to: &mut [u8]) -> Option<()> {
-        let mut words = self.words_from(offset, to.len())?.iter().map(|w| w.load(Ordering::Relaxed));
-        let skip = offset % 8 * 8;
-        let mut low = words.next().unwrap_or(0);
-        for chunk in to.chunks_mut(8) {
-            let high = words.next().unwrap_or(0);
-            let pair = u128::from(high) << 64 | u128::from(low);
-            for (to, from) in chunk.iter_mut().zip(((pair >> skip) as u64).to_le_bytes()) {
-                *to = from;
-            }
-            low = high;
+        let mut words = self.words_from(offset, to.len())?.iter().map(|word| word.load(Ordering::Relaxed));
+        let unaligned = ((8 - offset % 8) % 8).min(to.len());
+        let (head, rest) = to.split_at_mut_checked(unaligned)?;
+        if !head.is_empty() {
+            pick(words.next()?, offset % 8, head);
+        }
+        let (chunks, tail) = rest.as_chunks_mut::<8>();
+        for chunk in chunks {
+            *chunk = words.next()?.to_le_bytes();
+        }
+        if !tail.is_empty() {
+            pick(words.next()?, 0, tail);
         }
         Some(())
     }
@@ -153,6 +155,13 @@ impl Memory for Shared<'_> {
             merge(words.next()?, 0, tail);
         }
         Some(())
+    }
+}
+
+/// Copies bytes of a word, from byte `start` on.
+fn pick(word: u64, start: usize, to: &mut [u8]) {
+    for (to, from) in to.iter_mut().zip(word.to_le_bytes().into_iter().skip(start)) {
+        *to = from;
     }
 }
 
