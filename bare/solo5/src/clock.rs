@@ -4,7 +4,8 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use palisade_abi::time_info::TimePage;
 
-use crate::{arch, sleep};
+use crate::arch::{self, Global};
+use crate::sleep;
 
 /// Nanoseconds since some moment before the program started. Never goes backwards.
 #[must_use]
@@ -15,7 +16,7 @@ pub fn monotonic() -> u64 {
 /// Nanoseconds since 1970-01-01, UTC. Waits until the time subject has published the time; `None` if there is none.
 #[must_use]
 pub fn wall() -> Option<u64> {
-    let page = TimePage(arch::shared_memory("time_info")?);
+    let page = TIME.with(|page| *page).flatten()?;
     loop {
         match page.read() {
             Some(time) => return time.base.checked_mul(1000)?.checked_add(monotonic()),
@@ -43,8 +44,9 @@ pub(crate) fn to_ticks(nanoseconds: u64) -> u64 {
     millions.saturating_mul(kilohertz).saturating_add((rest * kilohertz).div_ceil(1_000_000))
 }
 
-/// Learns scale and speed of the clock.
+/// Learns scale and speed of the clock, and where the time of day is.
 pub(crate) fn start() {
+    TIME.with(|page| *page = arch::shared_memory("time_info").map(TimePage));
     let shift = arch::scheduling_info().map_or(0, |page| page.clock_shift());
     SHIFT.store(shift % u64::BITS, Ordering::Relaxed);
     let kilohertz = arch::subject_info().map_or(0, |info| info.tsc_khz());
@@ -64,6 +66,8 @@ fn nanoseconds_per_tick(kilohertz: u32) -> u64 {
     if high >> 32 == 0 { high << 32 | low } else { u64::MAX }
 }
 
+/// The time of day, found once: servers ask for it with every request.
+static TIME: Global<Option<TimePage<'static>>> = Global::new(None);
 static SHIFT: AtomicU32 = AtomicU32::new(0);
 static KILOHERTZ: AtomicU32 = AtomicU32::new(0);
 static PER_TICK: AtomicU64 = AtomicU64::new(0);

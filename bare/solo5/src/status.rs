@@ -2,7 +2,7 @@
 
 use palisade_abi::status::{Abort, StatusPage};
 
-use crate::arch;
+use crate::arch::{self, Global};
 
 /// Sets one of the subject's progress counters.
 pub fn set_counter(index: usize, value: u64) {
@@ -16,8 +16,9 @@ pub(crate) fn generation() -> u64 {
     page().and_then(|page| page.generation()).unwrap_or(0)
 }
 
-/// Says that the program runs, in this generation.
+/// Finds the page, and says that the program runs, in this generation.
 pub(crate) fn started(generation: u64) {
+    PAGE.with(|page| *page = arch::shared_memory("status").map(StatusPage));
     if let Some(page) = page() {
         page.begin(generation);
     }
@@ -38,5 +39,8 @@ pub(crate) fn aborted(abort: &Abort) {
 }
 
 fn page() -> Option<StatusPage<'static>> {
-    arch::shared_memory("status").map(StatusPage)
+    PAGE.with(|page| *page).flatten()
 }
+
+/// The page, found once: programs count what they do often.
+static PAGE: Global<Option<StatusPage<'static>>> = Global::new(None);
