@@ -99,9 +99,10 @@ impl OpenConsole {
         }
     }
 
+    /// The log looks at its channels now and then in any case, so a program that never sleeps is heard as well.
     fn announce(&self) {
         if let Some(ready) = self.ready {
-            ready.raise();
+            ready.postpone();
         }
     }
 }
