@@ -7,10 +7,10 @@ use core::fmt;
 use core::time::Duration;
 
 use embedded_io_async::{Read, Write};
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::time_provider::TimeProvider;
+use rustls::{CipherSuite, ServerConfig};
 
 use crate::stream::{TlsError, TlsStream};
 use crate::tickets::Tickets;
@@ -44,11 +44,13 @@ impl Acceptor {
             return Err(CertificateError::NoCertificate);
         }
         let key = PrivateKeyDer::from_pem_slice(text(key)).map_err(|_| CertificateError::NoKey)?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ServerConfig::builder_with_details(provider, Arc::new(Time(clock)))
+        let mut provider = rustls::crypto::ring::default_provider();
+        provider.cipher_suites.sort_by_key(|suite| !COSTS_LEAST.contains(&suite.suite()));
+        let mut config = ServerConfig::builder_with_details(Arc::new(provider), Arc::new(Time(clock)))
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
             .map_err(CertificateError::Refused)?;
+        config.ignore_client_order = true;
         // What a client offers must be among these. Some offer only the older version, which servers of the newer one speak.
         config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
         config.ticketer = Arc::new(Tickets::new(clock).ok_or(CertificateError::NoRandomness)?);
@@ -112,3 +114,11 @@ fn text(region: &[u8]) -> &[u8] {
     let end = region.iter().position(|byte| *byte == 0).unwrap_or(region.len());
     region.get(..end).unwrap_or_default()
 }
+
+/// What is chosen first. Nobody breaks 128 bits, and browsers prefer them, too; other clients ask for 256 and SHA-384 first,
+/// which processors have no instructions for.
+const COSTS_LEAST: [CipherSuite; 3] = [
+    CipherSuite::TLS13_AES_128_GCM_SHA256,
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+];
