@@ -59,6 +59,8 @@ pub struct Network {
     /// What is known of the reader of `output`.
     overruns: Overruns,
     ready: Option<Event>,
+    /// At the other end is a switch, which wants to know what was read.
+    acknowledges: bool,
     /// Frames written since the last flush.
     unflushed: u64,
 }
@@ -81,6 +83,9 @@ impl Network {
     pub fn read(&mut self, buffer: &mut [u8]) -> Option<usize> {
         let before = self.losses().total();
         let length = self.input.read(buffer);
+        if self.acknowledges {
+            self.output.acknowledge(self.input.taken());
+        }
         let lost = self.losses().total().saturating_sub(before);
         if lost != 0 {
             let all = LOST.load(Ordering::Relaxed).saturating_add(lost);
@@ -151,8 +156,10 @@ fn open(name: &str) -> Option<Network> {
         input.skip();
     }
     let ready = Event::named(Text::<MAX_NAME>::new().str(name).str("|out_ready").as_str());
-    let address = assigned_address(&input).unwrap_or_else(|| derived_address(info.name(), name));
-    Some(Network { input, output, address, overruns: Overruns::Fatal, ready, unflushed: 0 })
+    let assigned = assigned_address(&input);
+    let acknowledges = assigned.is_some();
+    let address = assigned.unwrap_or_else(|| derived_address(info.name(), name));
+    Some(Network { input, output, address, overruns: Overruns::Fatal, ready, acknowledges, unflushed: 0 })
 }
 
 /// A channel of the device, and its address if the program may write it.

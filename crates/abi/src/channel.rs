@@ -83,6 +83,12 @@ impl<M: Memory, E: Element> Writer<M, E> {
         let _: Option<()> = self.try_begin_epoch(epoch);
     }
 
+    /// Announces something else from now on.
+    pub fn announce(&mut self, announcement: u64) {
+        // The header exists, because `start` wrote all of it.
+        let _: Option<()> = self.memory.store(ANNOUNCEMENT, announcement);
+    }
+
     /// Elements written since the epoch began.
     #[must_use]
     pub fn written(&self) -> u64 {
@@ -221,6 +227,12 @@ impl<M: Memory, E: Element> Reader<M, E> {
     #[must_use]
     pub fn elements(&self) -> u64 {
         self.elements
+    }
+
+    /// Elements of this epoch that were read or given up.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.read
     }
 
     /// Whether [`Reader::read`] would say something new: not [`Read::Nothing`], [`Read::Inactive`] or once more

@@ -91,6 +91,18 @@ impl<M: Memory> FrameWriter<M> {
     pub fn elements(&self) -> u64 {
         self.writer.elements()
     }
+
+    /// Frames of this epoch that the reader at the other end has yet to take, if it has acknowledged `taken`.
+    #[must_use]
+    pub fn backlog(&self, taken: u64) -> u64 {
+        (self.writer.written() & ACKNOWLEDGED).saturating_sub(taken)
+    }
+
+    /// Announces, in place of an address, how many frames of the channel in the other direction were taken: to a switch,
+    /// which gives addresses and needs none.
+    pub fn acknowledge(&mut self, taken: u64) {
+        self.writer.announce(RECOVERS | taken & ACKNOWLEDGED);
+    }
 }
 
 /// A frame has more bytes than an element has room for.
@@ -199,6 +211,19 @@ impl<M: Memory> FrameReader<M> {
         self.reader.announcement().map(Announcement::from_word)
     }
 
+    /// How many frames of the channel in the other direction the writer says it has taken; `None` if it says nothing.
+    #[must_use]
+    pub fn acknowledged(&self) -> Option<u64> {
+        let word = self.reader.announcement().filter(|word| word & RECOVERS != 0)?;
+        Some(word & ACKNOWLEDGED)
+    }
+
+    /// Frames of this epoch that were taken or given up.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.reader.taken()
+    }
+
     /// Frames lost since the reader was made.
     #[must_use]
     pub fn losses(&self) -> Losses {
@@ -210,6 +235,8 @@ impl<M: Memory> FrameReader<M> {
 const ATTEMPTS: usize = 8;
 /// The bit of an announcement, above the address, that says that the writer recovers.
 const RECOVERS: u64 = 1 << 48;
+/// The bits of an announcement in which a unikernel tells a switch what it has taken.
+const ACKNOWLEDGED: u64 = RECOVERS - 1;
 
 #[cfg(test)]
 mod tests {
@@ -380,6 +407,29 @@ mod tests {
             let reader = FrameReader::new(Shared::from(words.as_slice()));
             assert_eq!(reader.announcement(), Some(announced));
         }
+    }
+
+    #[test]
+    fn a_reader_that_acknowledges_shows_its_backlog() {
+        let (inward, outward) = (memory(8), memory(1));
+        let (mut input, mut reader) = pair(&inward);
+        let said = Announcement { address: None, recovers: true };
+        let outward = Shared::from(outward.as_slice());
+        let mut output = FrameWriter::start(outward, NonZeroU64::MIN, said).unwrap();
+        let acknowledged = FrameReader::new(outward);
+        for number in 0..5 {
+            assert_eq!(input.write(&[number], Overruns::Recovered), Ok(()));
+        }
+        assert_eq!(acknowledged.acknowledged().map(|taken| input.backlog(taken)), Some(5));
+        assert_eq!((read(&mut reader), read(&mut reader)), (Some(vec![0]), Some(vec![1])));
+        output.acknowledge(reader.taken());
+        assert_eq!(acknowledged.acknowledged().map(|taken| input.backlog(taken)), Some(3));
+        output.acknowledge(u64::MAX);
+        assert_eq!(acknowledged.acknowledged().map(|taken| input.backlog(taken)), Some(0), "its own loss");
+        let foreign = memory(1);
+        let foreign = Shared::from(foreign.as_slice());
+        assert!(FrameWriter::start(foreign, NonZeroU64::MIN, Announcement::default()).is_some());
+        assert_eq!(FrameReader::new(foreign).acknowledged(), None);
     }
 
     fn memory(elements: usize) -> Vec<AtomicU64> {

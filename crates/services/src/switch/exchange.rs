@@ -1,7 +1,8 @@
 //! Moves the frames.
 //!
 //! It works in rounds, and takes in each no more than a burst from each place; so a flood costs the others their turn
-//! never, and its sender what it cannot deliver. If the wire takes no more, ports are not read: what they go on to send
+//! never, and its sender what it cannot deliver. What waits for a unikernel waits in one channel, whoever sent it: ports may
+//! fill only a little of it, so that there is room for what the wire brings. If the wire takes no more, ports are not read: what they go on to send
 //! overruns their own channel and no one else's.
 
 use core::num::NonZeroU64;
@@ -76,6 +77,12 @@ impl<M: Memory> Port<M> {
             self.input.begin_epoch();
         }
         now != before
+    }
+
+    /// Whether the unikernel has so much to read that it gets no more from other ports. One that does not say what it has
+    /// read gets everything.
+    fn is_crowded(&self) -> bool {
+        self.output.acknowledged().is_some_and(|taken| self.input.backlog(taken) >= PORT_BACKLOG)
     }
 
     /// Counts what was lost in the channel since the last time, and returns whether there was anything.
@@ -215,7 +222,7 @@ impl<M: Memory, W: Wire> Exchange<M, W> {
             Ok((length, self.table.from_wire(frame)?))
         });
         match judged {
-            Ok((length, destinations)) => self.deliver(length, destinations, round),
+            Ok((length, destinations)) => self.deliver(length, destinations, None, round),
             Err(loss) => self.wire_losses.count(loss, 1),
         }
         Some(())
@@ -240,14 +247,20 @@ impl<M: Memory, W: Wire> Exchange<M, W> {
         self.traffic.from_ports += 1;
         let frame = self.frame.get(..length);
         match frame.ok_or(Loss::Length).and_then(|frame| self.table.from_port(number, frame)) {
-            Ok(destinations) => self.deliver(length, destinations, round),
+            Ok(destinations) => self.deliver(length, destinations, Some(number), round),
             Err(loss) => losses.count(loss, 1),
         }
         Some(())
     }
 
-    /// Delivers the frame in the buffer.
-    fn deliver(&mut self, length: usize, destinations: Destinations, round: &mut Round) {
+    /// Delivers the frame in the buffer, which came from `sender`, or from the wire.
+    fn deliver(
+        &mut self,
+        length: usize,
+        destinations: Destinations,
+        sender: Option<usize>,
+        round: &mut Round,
+    ) {
         let Some(frame) = self.frame.get(..length) else { return };
         if destinations.wire {
             self.wire.send(frame);
@@ -257,9 +270,12 @@ impl<M: Memory, W: Wire> Exchange<M, W> {
         while rest != 0 {
             let number = rest.trailing_zeros();
             rest &= rest - 1;
-            if let Some(Some(port)) = self.ports.get_mut(number as usize)
-                && port.input.write(frame, port.overruns).is_ok()
+            let Some(Some(port)) = self.ports.get_mut(number as usize) else { continue };
+            if let Some(losses) = sender.and_then(|sender| self.port_losses.get_mut(sender))
+                && port.is_crowded()
             {
+                losses.count(Loss::Crowded, 1);
+            } else if port.input.write(frame, port.overruns).is_ok() {
                 round.delivered |= 1 << number;
                 self.traffic.to_ports += 1;
             }
@@ -271,6 +287,8 @@ impl<M: Memory, W: Wire> Exchange<M, W> {
 const WIRE_BURST: usize = 64;
 /// Most frames taken from a port in a round.
 const PORT_BURST: usize = 16;
+/// Most frames that wait for a unikernel when another port sends it one more.
+const PORT_BACKLOG: u64 = 32;
 
 #[cfg(test)]
 mod tests;

@@ -21,6 +21,8 @@ pub enum Loss {
     LinkLocal,
     /// The port wrote faster than the switch could read.
     Overrun,
+    /// It is for a port that is too far behind to take more from other ports.
+    Crowded,
 }
 
 impl Loss {
@@ -34,6 +36,7 @@ impl Loss {
         Self::ToItself,
         Self::LinkLocal,
         Self::Overrun,
+        Self::Crowded,
     ];
 
     /// Ends the sentence "3 frames dropped: ...".
@@ -47,6 +50,7 @@ impl Loss {
             Self::ToItself => "addressed to their sender",
             Self::LinkLocal => "not for beyond the link",
             Self::Overrun => "written too fast",
+            Self::Crowded => "more than their receiver takes",
         }
     }
 }
@@ -111,7 +115,7 @@ impl Default for Losses {
 }
 
 /// Number of reasons.
-pub const LOSSES: usize = 8;
+pub const LOSSES: usize = 9;
 
 /// The longest name of a port, a number and a reason.
 const MAX_LINE: usize = 200;

@@ -170,6 +170,29 @@ fn a_flood_leaves_the_others_their_turn() {
 }
 
 #[test]
+fn a_flood_from_a_port_leaves_room_for_what_the_wire_brings() {
+    let channels = Channels::new(100);
+    let mut exchange = channels.exchange(Overruns::Recovered);
+    let (mut flood, mut b) = (channels.unikernel(0, 1), channels.unikernel(1, 1));
+    b.output.acknowledge(0);
+    b.send(GATEWAY, b"here I am");
+    for _ in 0..90 {
+        flood.send(b.address, b"flood");
+    }
+    settle(&mut exchange);
+    exchange.wire().arriving.push_back(frame(b.address, GATEWAY, b"asked"));
+    settle(&mut exchange);
+    let received: Vec<_> = core::iter::from_fn(|| b.receive()).collect();
+    assert_eq!(received.len() as u64, PORT_BACKLOG + 1);
+    assert_eq!(received.last().map(Vec::as_slice), Some(&b"asked"[..]));
+    assert_eq!(exchange.port_losses()[0].of(Loss::Crowded), 90 - PORT_BACKLOG);
+    b.output.acknowledge(b.input.taken());
+    flood.send(b.address, b"once more");
+    settle(&mut exchange);
+    assert_eq!(b.receive().as_deref(), Some(&b"once more"[..]));
+}
+
+#[test]
 fn a_wire_without_room_costs_nobody_a_frame() {
     let channels = Channels::new(100);
     let mut exchange = channels.exchange(Overruns::Recovered);
