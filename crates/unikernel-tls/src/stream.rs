@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
-use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
 use rustls::{HandshakeKind, ProtocolVersion, ServerConfig};
 
 /// The server's side of a TLS connection over the stream `S`.
@@ -28,6 +28,8 @@ pub struct TlsStream<S> {
     read: usize,
     /// Whether the client has said that it sends nothing more.
     ended: bool,
+    /// Why the connection does not go on.
+    failure: Option<rustls::Error>,
 }
 
 /// Why a TLS connection does not go on.
@@ -55,6 +57,7 @@ impl<S: Read + Write> TlsStream<S> {
             plain: Vec::new(),
             read: 0,
             ended: false,
+            failure: None,
         };
         while accepted.work().await? == Need::More {
             accepted.receive().await?;
@@ -102,17 +105,31 @@ impl<S: Read + Write> TlsStream<S> {
         self.connection.alpn_protocol()
     }
 
-    /// Lets the connection do what it can with what is there. After an error the client is told.
+    /// Lets the connection do what it can with what is there. After an error the client is told, and that was it.
     async fn work(&mut self) -> Result<Need, TlsError<S::Error>> {
+        if let Some(error) = &self.failure {
+            return Err(TlsError::Protocol(error.clone()));
+        }
         match self.advance() {
             Ok(need) => Ok(need),
             Err(error) => {
-                // The alert lies ready; what matters is the error, not whether the alert arrives.
-                self.received = 0;
-                let _ = self.advance();
+                self.failure = Some(error.clone());
+                self.encode_last_words();
+                // What matters is the error, not whether the client learns of it.
                 let _ = self.send().await;
                 Err(TlsError::Protocol(error))
             }
+        }
+    }
+
+    /// Encodes what lies ready after an error: an alert. What was received stays where it is, and is not looked at again:
+    /// pieces of an incomplete message are remembered by their places in it.
+    fn encode_last_words(&mut self) {
+        while self.connection.wants_write() {
+            let incoming = self.incoming.get_mut(..self.received).unwrap_or_default();
+            let UnbufferedStatus { state, .. } = self.connection.process_tls_records(incoming);
+            let Ok(ConnectionState::EncodeTlsData(data)) = state else { return };
+            encode(data, &mut self.outgoing);
         }
     }
 
@@ -133,20 +150,8 @@ impl<S: Read + Write> TlsStream<S> {
                 }
                 // Not offered, and so not accepted.
                 Ok(ConnectionState::ReadEarlyData(_)) => None,
-                Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    let used = self.outgoing.len();
-                    let mut size = 0;
-                    loop {
-                        self.outgoing.resize(used + size, 0);
-                        match data.encode(self.outgoing.get_mut(used..).unwrap_or_default()) {
-                            Ok(written) => {
-                                self.outgoing.truncate(used + written);
-                                break;
-                            }
-                            Err(EncodeError::InsufficientSize(needed)) => size = needed.required_size,
-                            Err(EncodeError::AlreadyEncoded) => break,
-                        }
-                    }
+                Ok(ConnectionState::EncodeTlsData(data)) => {
+                    encode(data, &mut self.outgoing);
                     None
                 }
                 // It lies in `outgoing`, which is sent before anything is waited for.
@@ -319,7 +324,21 @@ impl<E: embedded_io_async::Error + fmt::Display> embedded_io_async::Error for Tl
     }
 }
 
-type Writer<'c> = rustls::unbuffered::WriteTraffic<'c, rustls::server::ServerConnectionData>;
+type Writer<'c> = rustls::unbuffered::WriteTraffic<'c, ServerConnectionData>;
+
+/// Appends what a connection has to say.
+fn encode(mut data: EncodeTlsData<'_, ServerConnectionData>, to: &mut Vec<u8>) {
+    let used = to.len();
+    let mut size = 0;
+    loop {
+        to.resize(used + size, 0);
+        match data.encode(to.get_mut(used..).unwrap_or_default()) {
+            Ok(written) => return to.truncate(used + written),
+            Err(EncodeError::InsufficientSize(needed)) => size = needed.required_size,
+            Err(EncodeError::AlreadyEncoded) => return to.truncate(used),
+        }
+    }
+}
 
 /// What a connection needs before it can go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

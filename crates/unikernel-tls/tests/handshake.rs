@@ -80,6 +80,34 @@ fn what_is_not_tls_is_refused_with_an_alert() {
 }
 
 #[test]
+fn what_goes_wrong_after_a_piece_of_a_message_is_refused() {
+    let piece = [22, 3, 1, 0, 6, 1, 0, 1, 0, 3, 3];
+    let too_long = [&[22, 3, 1, 0x3f, 0xf4, 1, 0xff, 0xff, 0xff][..], &[3; 0x3ff0]].concat();
+    let data: &[u8] = &[23, 3, 3, 0, 1, 7];
+    for (begin, end) in [(&piece[..], data), (&piece, &[0xff; 9]), (&too_long, data), (&too_long, &too_long)]
+    {
+        let mut peer = Garbage { to_send: [begin, end].concat(), received: Vec::new() };
+        let refused = ready(ACCEPTOR.accept(&mut peer)).err().expect("it is not TLS");
+        assert!(matches!(refused, TlsError::Protocol(_)), "{refused:?}");
+        // Not every mistake is worth an alert.
+        assert!(matches!(peer.received.first(), Some(&21) | None), "an alert record");
+    }
+}
+
+#[test]
+fn a_connection_that_has_failed_stays_so_and_its_client_is_told_once() {
+    let mut stream = accept(client(&config(&TLS13))).unwrap();
+    let sealed = |kind, byte| [&[kind, 3, 3, 0, 30][..], &[byte; 30]].concat();
+    stream.stream().forged = [sealed(23, 1), sealed(23, 2)].concat();
+    for _ in 0..3 {
+        let failed = ready(stream.read(&mut [0; 8])).expect_err("nobody can decrypt that");
+        assert!(matches!(failed, TlsError::Protocol(rustls::Error::DecryptError)), "{failed:?}");
+    }
+    assert!(ready(stream.write(b"x")).is_err() && ready(stream.close()).is_err());
+    assert_eq!(stream.stream().writes, 1);
+}
+
+#[test]
 fn a_handshake_that_never_ends_is_cut_off() {
     // A handshake message of 64,000 bytes, of which ever more arrives: type 1, in records of 1,000 bytes.
     let mut to_send = Vec::new();
@@ -151,7 +179,7 @@ fn config(version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
 fn client(config: &Arc<ClientConfig>) -> Client {
     let name = ServerName::try_from("localhost").unwrap();
     let client = ClientConnection::new(config.clone(), name).unwrap();
-    Client { client, received: Vec::new(), closed: false }
+    Client { client, received: Vec::new(), closed: false, forged: Vec::new(), writes: 0 }
 }
 
 fn accept(client: Client) -> Result<TlsStream<Client>, TlsError<Infallible>> {
@@ -171,6 +199,10 @@ struct Client {
     client: ClientConnection,
     received: Vec<u8>,
     closed: bool,
+    /// What somebody else sends in the client's name, before the client's own.
+    forged: Vec<u8>,
+    /// How often the server has written since then.
+    writes: usize,
 }
 
 impl ErrorType for Client {
@@ -182,6 +214,13 @@ impl Read for Client {
         // In small pieces: a network cuts as it likes.
         let room = buffer.len().min(700);
         buffer = &mut buffer[..room];
+        if !self.forged.is_empty() {
+            let length = room.min(self.forged.len());
+            buffer[..length].copy_from_slice(&self.forged[..length]);
+            self.forged.drain(..length);
+            self.writes = 0;
+            return Ok(length);
+        }
         Ok(if self.client.wants_write() { self.client.write_tls(&mut buffer).unwrap() } else { 0 })
     }
 }
@@ -189,6 +228,7 @@ impl Read for Client {
 impl Write for Client {
     async fn write(&mut self, mut bytes: &[u8]) -> Result<usize, Infallible> {
         let length = self.client.read_tls(&mut bytes).unwrap();
+        self.writes += 1;
         // After an error the client has an alert to send; the server finds it there.
         if let Ok(state) = self.client.process_new_packets() {
             let mut plain = vec![0; state.plaintext_bytes_to_read()];
