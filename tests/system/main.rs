@@ -13,6 +13,7 @@ mod events;
 mod foreign;
 mod harness;
 mod hello;
+mod hostile;
 mod legacy;
 mod nested;
 mod network;

@@ -104,16 +104,20 @@ impl Running {
 
     /// A connection over TLS.
     pub(crate) fn connect(&self) -> TlsClient {
+        let mut stream = StreamOwned::new(self.tls_client(), self.connect_raw());
+        stream.conn.complete_io(&mut stream.sock).expect("both sides can agree");
+        stream
+    }
+
+    /// The client's side of TLS, before it has said anything.
+    pub(crate) fn tls_client(&self) -> ClientConnection {
         let certificate =
             CertificateDer::from_pem_file(&self.authority).expect("the authority has a certificate");
         let mut roots = RootCertStore::empty();
         roots.add(certificate).expect("it is one");
         let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         let name = ServerName::try_from("localhost").expect("it is a name");
-        let client = ClientConnection::new(config.into(), name).expect("the configuration is good");
-        let mut stream = StreamOwned::new(client, self.connect_raw());
-        stream.conn.complete_io(&mut stream.sock).expect("both sides can agree");
-        stream
+        ClientConnection::new(config.into(), name).expect("the configuration is good")
     }
 
     /// A connection to the port for TLS, without it.
