@@ -1,8 +1,8 @@
 //! Moves the frames.
 //!
 //! It works in rounds, and takes in each no more than a burst from each place; so a flood costs the others their turn
-//! never, and its sender what it cannot deliver. What waits for a unikernel waits in one channel, whoever sent it: ports may
-//! fill only a little of it, so that there is room for what the wire brings. If the wire takes no more, ports are not read: what they go on to send
+//! never, and its sender what it cannot deliver. What waits for a unikernel waits in one channel, whoever sent it: each port
+//! may fill only a little of it, so that there is room for what the wire and other ports bring. If the wire takes no more, ports are not read: what they go on to send
 //! overruns their own channel and no one else's.
 
 use core::num::NonZeroU64;
@@ -44,6 +44,10 @@ pub struct Port<M> {
     epoch: u64,
     /// The losses in `output` that were counted.
     counted: frame_channel::Losses,
+    /// When the unikernel has read this many frames, every port may send it some again.
+    window: u64,
+    /// How many each has sent it in the meantime.
+    admitted: [u8; MAX_PORTS],
 }
 
 impl<M: Memory> Port<M> {
@@ -60,7 +64,8 @@ impl<M: Memory> Port<M> {
         let announcement = Announcement { address: address.map(|address| address.0), recovers: true };
         let input = FrameWriter::start(input, epoch, announcement)?;
         let output = FrameReader::new(output);
-        Some(Self { input, output, overruns, epoch: 0, counted: frame_channel::Losses::default() })
+        let counted = frame_channel::Losses::default();
+        Some(Self { input, output, overruns, epoch: 0, counted, window: 0, admitted: [0; MAX_PORTS] })
     }
 
     /// Gives up what the unikernel wrote before: a switch that is restarted would send all of it once more.
@@ -79,10 +84,21 @@ impl<M: Memory> Port<M> {
         now != before
     }
 
-    /// Whether the unikernel has so much to read that it gets no more from other ports. One that does not say what it has
-    /// read gets everything.
-    fn is_crowded(&self) -> bool {
-        self.output.acknowledged().is_some_and(|taken| self.input.backlog(taken) >= PORT_BACKLOG)
+    /// Whether the unikernel takes one more frame from the port `sender`: each may send a few until all was read that was
+    /// there before them. A unikernel that does not say what it has read gets everything.
+    fn admits(&mut self, sender: usize) -> bool {
+        let Some(taken) = self.output.acknowledged() else { return true };
+        let written = self.input.written();
+        if taken >= self.window || self.window > written {
+            (self.window, self.admitted) = (written, [0; MAX_PORTS]);
+        }
+        match self.admitted.get_mut(sender) {
+            Some(admitted) if *admitted < PORT_SHARE => {
+                *admitted += 1;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Counts what was lost in the channel since the last time, and returns whether there was anything.
@@ -271,10 +287,12 @@ impl<M: Memory, W: Wire> Exchange<M, W> {
             let number = rest.trailing_zeros();
             rest &= rest - 1;
             let Some(Some(port)) = self.ports.get_mut(number as usize) else { continue };
-            if let Some(losses) = sender.and_then(|sender| self.port_losses.get_mut(sender))
-                && port.is_crowded()
+            if let Some(sender) = sender
+                && !port.admits(sender)
             {
-                losses.count(Loss::Crowded, 1);
+                if let Some(losses) = self.port_losses.get_mut(sender) {
+                    losses.count(Loss::Crowded, 1);
+                }
             } else if port.input.write(frame, port.overruns).is_ok() {
                 round.delivered |= 1 << number;
                 self.traffic.to_ports += 1;
@@ -286,9 +304,9 @@ impl<M: Memory, W: Wire> Exchange<M, W> {
 /// Most frames taken from the wire in a round.
 const WIRE_BURST: usize = 64;
 /// Most frames taken from a port in a round.
-const PORT_BURST: usize = 16;
-/// Most frames that wait for a unikernel when another port sends it one more.
-const PORT_BACKLOG: u64 = 32;
+const PORT_BURST: usize = 8;
+/// Most frames that a port sends to another one before that has read all that was there before them.
+const PORT_SHARE: u8 = 8;
 
 #[cfg(test)]
 mod tests;
