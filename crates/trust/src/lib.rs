@@ -1,7 +1,7 @@
 //! Certificates for a system's websites.
 //!
 //! [`Authority`] is for development: it is made once on a computer, kept in the user's configuration directory, and gives
-//! certificates for `localhost` and private addresses; it can give no others. [`check`] judges a certificate and a key
+//! certificates for `localhost` and private addresses; it can give no others. [`check()`] judges a certificate and a key
 //! that a user brings, before a machine boots with them.
 
 #![forbid(unsafe_code)]
