@@ -53,7 +53,7 @@ fn files_are_regions_that_their_subject_reads() {
 fn a_file_that_is_missing_or_empty_is_pointed_at() {
     let folder = folder();
     let lines = |file: &str| format!("[subject.hello.data]\nx = \"@/{file}\"");
-    assert_breaks(plan_in(folder.path(), &lines("none")), "file-readable", 4, "folder of the description");
+    assert_breaks(plan_in(folder.path(), &lines("none")), "file-readable", 4, "relative to its folder");
     assert_breaks(plan_in(folder.path(), &lines("empty")), "data-size", 4, "at least one byte");
     assert_breaks(plan_in(folder.path(), "[subject.hello.data]\nx = 1"), "value-type", 4, "double quotes");
 }
@@ -143,7 +143,7 @@ fn a_directory_that_is_no_site_is_pointed_at() {
     let folder = folder();
     for directory in ["none", "nothing", "pem"] {
         let lines = format!("site = \"@/{directory}\"");
-        assert_breaks(plan_in(folder.path(), &lines), "file-readable", 3, "relative to the folder");
+        assert_breaks(plan_in(folder.path(), &lines), "file-readable", 3, "relative to its folder");
     }
 }
 
