@@ -149,6 +149,8 @@ pub enum MachineRight {
     Reset,
     /// Stop the system with a crash record.
     Panic,
+    /// Start the network driver anew.
+    RestartNetwork,
 }
 
 impl MachineRight {
@@ -158,6 +160,7 @@ impl MachineRight {
             Self::PowerOff => "system_power_off",
             Self::Reset => "system_reset",
             Self::Panic => "system_panic",
+            Self::RestartNetwork => "network_restart",
         }
     }
 }

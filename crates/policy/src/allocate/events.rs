@@ -82,9 +82,23 @@ fn wire_own(system: &System, events: &mut [SubjectEvents]) {
             }
         }
         for right in &subject.rights {
-            own.add_named_source(right.event(), machine_action(*right), None);
+            wire_right(*right, id, system.nic(), events);
         }
     }
+}
+
+/// The event that a subject has for a right over the machine.
+fn wire_right(right: MachineRight, subject: usize, nic: Option<usize>, events: &mut [SubjectEvents]) {
+    let (action, target) = match right {
+        MachineRight::PowerOff => (source_action::SYSTEM_POWER_OFF, None),
+        MachineRight::Reset => (source_action::SYSTEM_RESET, None),
+        MachineRight::Panic => (source_action::SYSTEM_PANIC, None),
+        MachineRight::RestartNetwork => {
+            let Some(nic) = nic else { return };
+            (source_action::NONE, Some((nic as u16, events[nic].target(RESET, target_action::RESET, 0))))
+        }
+    };
+    events[subject].add_named_source(right.event(), action, target);
 }
 
 /// The events of `[[event]]`, and those of channels that signal.
@@ -150,7 +164,7 @@ fn wire_supervisor(system: &System, events: &mut [SubjectEvents]) {
     let changed = events[SUPERVISOR].target(SUBJECT_CHANGED, target_action::NONE, 0);
     for (id, subject) in system.subjects.iter().enumerate().filter(|(id, _)| *id != SUPERVISOR) {
         if subject.restart != Restart::Never {
-            let reset = events[id].target("reset", target_action::RESET, 0);
+            let reset = events[id].target(RESET, target_action::RESET, 0);
             let name = restart_name(&subject.name.value);
             events[SUPERVISOR].add_named_source(&name, source_action::NONE, Some((id as u16, reset)));
         }
@@ -160,14 +174,6 @@ fn wire_supervisor(system: &System, events: &mut [SubjectEvents]) {
     // Without its supervisor a system neither restarts anything nor ends.
     events[SUPERVISOR].stopped =
         events[SUPERVISOR].add_named_source(STOPPED, source_action::SYSTEM_PANIC, None);
-}
-
-const fn machine_action(right: MachineRight) -> u8 {
-    match right {
-        MachineRight::PowerOff => source_action::SYSTEM_POWER_OFF,
-        MachineRight::Reset => source_action::SYSTEM_RESET,
-        MachineRight::Panic => source_action::SYSTEM_PANIC,
-    }
 }
 
 /// Whether its program sleeps on events and writes a status page.
@@ -195,6 +201,8 @@ pub(crate) const LOG: usize = 1;
 pub(crate) const SUPERVISOR: usize = 2;
 /// The supervisor's source event that ends the system.
 pub(crate) const END: &str = "end";
+/// The target event that starts a subject anew.
+const RESET: &str = "reset";
 const STOPPED: &str = "stopped";
 const SUBJECT_CHANGED: &str = "subject_changed";
 const LOG_READY: &str = "log_ready";

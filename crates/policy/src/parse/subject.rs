@@ -137,8 +137,12 @@ pub(crate) const NATIVES: [(&str, SubjectKind); 3] =
 const RESTARTS: [(&str, Restart); 3] =
     [("never", Restart::Never), ("on-failure", Restart::OnFailure), ("always", Restart::Always)];
 const EXCEPTIONS: [(&str, Exceptions); 2] = [("guest", Exceptions::Guest), ("kernel", Exceptions::Kernel)];
-const RIGHTS: [(&str, MachineRight); 3] =
-    [("power-off", MachineRight::PowerOff), ("reset", MachineRight::Reset), ("panic", MachineRight::Panic)];
+const RIGHTS: [(&str, MachineRight); 4] = [
+    ("power-off", MachineRight::PowerOff),
+    ("reset", MachineRight::Reset),
+    ("panic", MachineRight::Panic),
+    ("restart-network", MachineRight::RestartNetwork),
+];
 
 const DEFAULT_RAM: u64 = 32 << 20;
 /// Native subjects have a stack of their own and no heap.

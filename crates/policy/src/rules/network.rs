@@ -8,12 +8,12 @@ use crate::allocate::signal_name;
 use crate::document::did_you_mean;
 use crate::problem::{Collector, Problem};
 use crate::source::Located;
-use crate::system::{Publish, System, output_name};
+use crate::system::{MachineRight, Publish, Subject, System, output_name};
 use crate::units;
 
 pub(crate) static CARD: Rule = Rule {
     id: "network-card",
-    specification: "The device that `[network]` chooses is a network card of the machine.",
+    specification: "The device that `[network]` chooses is a network card of the machine, and who may restart the network has one.",
     check: Check::System(check_card),
 };
 
@@ -36,6 +36,7 @@ pub(crate) static DMA_UNCONFINED: Rule = Rule {
 };
 
 fn check_card(system: &System, problems: &Collector) {
+    check_restarts(system, problems);
     let (Some(chosen), Some(machine)) = (&system.network.device, &system.machine) else { return };
     if system.network_card().is_some() {
         return;
@@ -52,6 +53,18 @@ fn check_card(system: &System, problems: &Collector) {
             .at(&chosen.place, "no such card")
             .help(help),
     );
+}
+
+fn check_restarts(system: &System, problems: &Collector) {
+    let may = |subject: &&Subject| subject.rights.contains(&MachineRight::RestartNetwork);
+    for subject in system.subjects.iter().filter(may).filter(|_| system.nic().is_none()) {
+        let name = &subject.name;
+        problems.add(
+            Problem::error(&CARD, format!("`{}` may restart the network, and there is none", name.value))
+                .at(&name.place, "has the right `restart-network`")
+                .help("a system has a network driver if a unikernel has a network device that no channels connect"),
+        );
+    }
 }
 
 fn check_ports(system: &System, problems: &Collector) {

@@ -49,6 +49,16 @@ fn a_unikernel_with_an_unconnected_network_device_brings_the_driver() {
 }
 
 #[test]
+fn the_right_to_restart_the_network_is_an_event_that_resets_the_driver() {
+    let plan = networked(&format!("{WEBSITE}rights = [\"restart-network\"]\n"));
+    let web = &plan.subjects[4];
+    let event = web.source_events.iter().find(|event| event.name == "network_restart").expect("there");
+    let (subject, number) = event.target.expect("somewhere");
+    let arrives = nic(&plan).target_events.iter().find(|event| event.number == number).expect("there");
+    assert_eq!((subject, event.action, arrives.action), (3, source_action::NONE, target_action::RESET));
+}
+
+#[test]
 fn a_device_that_nobody_uses_is_left_alone() {
     let plan = networked("[subject.a]\nunikernel = \"hello\"\n");
     assert!(plan.devices.is_empty() && plan.subjects.iter().all(|subject| subject.kind != SubjectKind::Nic));

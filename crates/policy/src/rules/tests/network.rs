@@ -24,6 +24,15 @@ fn a_card_that_the_machine_does_not_have_is_refused() {
 }
 
 #[test]
+fn who_may_restart_the_network_has_one() {
+    let with = |unikernel| {
+        plan(&format!("[subject.a]\nunikernel = \"{unikernel}\"\nrights = [\"restart-network\"]"))
+    };
+    assert_passes(with("website"));
+    assert_breaks(with("hello"), "network-card", 1, "no channels connect");
+}
+
+#[test]
 fn at_most_32_devices_share_a_card() {
     let sites = |count: usize| {
         let mut text = String::from("memory = \"2 GiB\"\n[network]\nchannel = \"64 KiB\"\n");
