@@ -8,18 +8,19 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-use crate::harness::System;
+use crate::harness::{Place, System, in_every_place};
 
-#[test]
-fn a_browser_that_trusts_the_authority_shows_the_example_site() {
-    let site = System::from_file("systems/website.toml").start(None);
+in_every_place!(a_browser_that_trusts_the_authority_shows_the_example_site,);
+
+fn a_browser_that_trusts_the_authority_shows_the_example_site(place: Place) {
+    let site = System::from_file("systems/website.toml").at(place).start(None);
     let browser = Browser::new();
-    let refused = browser.visit(site.address());
+    let refused = browser.visit(place, site.address());
     assert!(refused.page.is_empty(), "{}", refused.page);
     assert!(refused.messages.contains("ERR_CERT_AUTHORITY_INVALID"), "{}", refused.messages);
 
     browser.trust(site.authority());
-    let Visit { page, messages, screenshot } = browser.visit(site.address());
+    let Visit { page, messages, screenshot } = browser.visit(place, site.address());
     assert!(page.contains("<h1>A site behind walls</h1>"), "{page}{messages}");
     // The script says so, of the picture too, once the picture has arrived and is one.
     assert!(page.contains("This page came over HTTPS in "), "{page}{messages}");
@@ -66,10 +67,8 @@ impl Browser {
         self.certutil(&["-A", "-n", "authority", "-t", "C,,", "-i", authority]);
     }
 
-    fn visit(&self, address: &str) -> Visit {
-        let screenshots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
-        fs::create_dir_all(&screenshots).expect("the target directory is writable");
-        let screenshot = screenshots.join("website.png");
+    fn visit(&self, place: Place, address: &str) -> Visit {
+        let screenshot = place.directory("screenshots").join("website.png");
         // One of an earlier test would be as good as none.
         let _ = fs::remove_file(&screenshot);
         let (width, height) = WINDOW;

@@ -15,10 +15,48 @@ use palisade_machine::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A system to boot.
+/// Where a system can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In a machine that the emulator plays.
+    Machine,
+}
+
+impl Place {
+    /// What the command is told to do.
+    pub(crate) const fn verb(self) -> &'static str {
+        match self {
+            Self::Machine => "boot",
+        }
+    }
+
+    /// A directory for a test, which may have been there before; each place has its own.
+    pub(crate) fn directory(self, name: &str) -> PathBuf {
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", self.verb()));
+        fs::create_dir_all(&directory).expect("the target directory is writable");
+        directory
+    }
+}
+
+/// Makes tests of functions that take the [`Place`] of the system which they are about: one for each place, in a module that
+/// is called like the command's verb.
+macro_rules! in_every_place {
+    ($($promise:ident),+ $(,)?) => {
+        mod boot {
+            $(#[test]
+            fn $promise() {
+                super::$promise($crate::harness::Place::Machine);
+            })+
+        }
+    };
+}
+pub(crate) use in_every_place;
+
+/// A system, to be started.
 pub(crate) struct System {
     pub(crate) directory: TempDir,
     pub(crate) arguments: Vec<OsString>,
+    pub(crate) place: Place,
     seconds: u32,
 }
 
@@ -28,7 +66,7 @@ impl System {
         let directory =
             TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("the target directory is writable");
         std::os::unix::fs::symlink(testing(), directory.path().join("testing")).expect("a link can be made");
-        let mut system = Self { directory, arguments: Vec::new(), seconds: SECONDS };
+        let mut system = Self { directory, arguments: Vec::new(), place: Place::Machine, seconds: SECONDS };
         fs::write(system.description(), description).expect("a description can be written");
         system.arguments.push(system.description().into());
         system
@@ -49,7 +87,13 @@ impl System {
         let directory =
             TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("the target directory is writable");
         let arguments = arguments.iter().map(|argument| argument.as_ref().into()).collect();
-        Self { directory, arguments, seconds: SECONDS }
+        Self { directory, arguments, place: Place::Machine, seconds: SECONDS }
+    }
+
+    /// In this place, in place of a machine.
+    pub(crate) fn at(mut self, place: Place) -> Self {
+        self.place = place;
+        self
     }
 
     /// With another argument of `boot`.
@@ -88,7 +132,7 @@ impl System {
     pub(crate) fn boot(self) -> Run {
         let output = self.directory.path().join("output");
         let done = Command::new(env!("CARGO_BIN_EXE_palisade"))
-            .arg("boot")
+            .arg(self.place.verb())
             .args(&self.arguments)
             .args(["--for", &self.seconds.to_string(), "--verbose", "--output"])
             .arg(&output)

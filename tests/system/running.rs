@@ -52,7 +52,7 @@ impl System {
         let (output, configuration) =
             (self.directory.path().join("output"), self.directory.path().join("configuration"));
         let mut child = Command::new(env!("CARGO_BIN_EXE_palisade"))
-            .arg("boot")
+            .arg(self.place.verb())
             .args(&self.arguments)
             .args(["--for", LIMIT, "--verbose", "--output"])
             .arg(&output)

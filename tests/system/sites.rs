@@ -7,12 +7,17 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::System;
+use crate::harness::{Place, System, in_every_place};
 use crate::running::TlsClient;
 
-#[test]
-fn two_sites_answer_at_the_same_time_each_with_an_address_of_its_own() {
+in_every_place!(
+    two_sites_answer_at_the_same_time_each_with_an_address_of_its_own,
+    a_flood_from_its_neighbour_leaves_a_website_answering,
+);
+
+fn two_sites_answer_at_the_same_time_each_with_an_address_of_its_own(place: Place) {
     let sites = System::from_file("systems/two-sites.toml")
+        .at(place)
         .argument("--set=website.publish=['0:443']")
         .argument("--set=notes.publish=['0:443']")
         .start_published(2, None);
@@ -32,11 +37,10 @@ fn two_sites_answer_at_the_same_time_each_with_an_address_of_its_own() {
     run.assert_in_order("notes", &["[info] website: https://192.168.254.11:443/ has "]);
 }
 
-#[test]
-fn a_flood_from_its_neighbour_leaves_a_website_answering() {
-    let calm = requests("serve 192.168.254.11");
-    let beside = requests("flood 192.168.254.11 192.168.254.1 60000");
-    let flooded = requests("flood 192.168.254.11 192.168.254.10 60000");
+fn a_flood_from_its_neighbour_leaves_a_website_answering(place: Place) {
+    let calm = requests(place, "serve 192.168.254.11");
+    let beside = requests(place, "flood 192.168.254.11 192.168.254.1 60000");
+    let flooded = requests(place, "flood 192.168.254.11 192.168.254.10 60000");
     let percent = |count| count * 100 / calm;
     println!("{calm} requests in {} s beside a quiet neighbour", MEASURED.as_secs());
     println!("{beside} while it floods the host: {} %", percent(beside));
@@ -47,7 +51,7 @@ fn a_flood_from_its_neighbour_leaves_a_website_answering() {
 }
 
 /// How many requests over TLS a website answers beside a neighbour that does this.
-fn requests(neighbour: &str) -> usize {
+fn requests(place: Place, neighbour: &str) -> usize {
     let site = System::described(&format!(
         r#"
         [subject.website]
@@ -62,6 +66,7 @@ fn requests(neighbour: &str) -> usize {
         "#,
         example("website").display()
     ))
+    .at(place)
     .start_published(1, None);
     let mut clients: Vec<TlsClient> = (0..CLIENTS).map(|_| site.connect()).collect();
     let end = Instant::now() + MEASURED;

@@ -6,12 +6,23 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::{Run, System};
+use crate::harness::{Place, Run, System, in_every_place};
 use crate::running::{Running, TlsClient, certificate};
 
-#[test]
-fn the_example_site_is_served_over_both_versions_of_tls() {
-    let site = System::from_file("systems/website.toml").start(None);
+in_every_place!(
+    the_example_site_is_served_over_both_versions_of_tls,
+    visitors_without_tls_are_sent_to_the_port_that_they_can_reach,
+    what_a_client_has_or_can_decode_decides_what_it_gets,
+    certificates_with_keys_of_both_kinds_are_served,
+    a_client_that_comes_back_resumes_its_session,
+    a_large_file_arrives_whole,
+    two_hundred_connections_are_served_at_once,
+    ten_thousand_requests_leave_the_memory_as_it_was,
+    whatever_clients_do_the_site_still_answers,
+);
+
+fn the_example_site_is_served_over_both_versions_of_tls(place: Place) {
+    let site = System::from_file("systems/website.toml").at(place).start(None);
     for (file, content_type) in [
         ("index.html", "text/html; charset=utf-8"),
         ("how/index.html", "text/html; charset=utf-8"),
@@ -33,18 +44,16 @@ fn the_example_site_is_served_over_both_versions_of_tls() {
     ended(site);
 }
 
-#[test]
-fn visitors_without_tls_are_sent_to_the_port_that_they_can_reach() {
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("redirected");
-    let site = serving(&directory, "--https-outside=4499").start(None);
+fn visitors_without_tls_are_sent_to_the_port_that_they_can_reach(place: Place) {
+    let directory = place.directory("redirected");
+    let site = serving(&directory, "--https-outside=4499").at(place).start(None);
     let reply = site.get_plain("/a/b?c=d");
     assert_eq!((reply.status, reply.field("location")), (301, Some("https://localhost:4499/a/b?c=d")));
     ended(site);
 }
 
-#[test]
-fn what_a_client_has_or_can_decode_decides_what_it_gets() {
-    let site = System::from_file("systems/website.toml").start(None);
+fn what_a_client_has_or_can_decode_decides_what_it_gets(place: Place) {
+    let site = System::from_file("systems/website.toml").at(place).start(None);
     let whole = site.get("/style.css", &[]);
     let etag = whole.field("etag").expect("there is a tag").to_owned();
     let again = site.get("/style.css", &["--header", &format!("If-None-Match: {etag}")]);
@@ -67,12 +76,11 @@ fn what_a_client_has_or_can_decode_decides_what_it_gets() {
     ended(site);
 }
 
-#[test]
-fn certificates_with_keys_of_both_kinds_are_served() {
+fn certificates_with_keys_of_both_kinds_are_served(place: Place) {
     for (name, key) in
         [("ecdsa", &["ec", "-pkeyopt", "ec_paramgen_curve:P-256"][..]), ("rsa", &["rsa:2048"][..])]
     {
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let directory = place.directory(name);
         fs::create_dir_all(directory.join("site")).expect("a directory can be made");
         fs::write(directory.join("site/index.html"), name).expect("a file can be written");
         let [certificate, private] = certificate(&directory, key);
@@ -84,7 +92,7 @@ fn certificates_with_keys_of_both_kinds_are_served() {
             "--key".into(),
             private,
         ];
-        let site = System::from_arguments(&arguments).start(Some(&certificate));
+        let site = System::from_arguments(&arguments).at(place).start(Some(&certificate));
         for version in [["--tlsv1.3", "--tls-max", "1.3"], ["--tlsv1.2", "--tls-max", "1.2"]] {
             assert_eq!(site.get("/", &version).body, name.as_bytes());
         }
@@ -92,10 +100,9 @@ fn certificates_with_keys_of_both_kinds_are_served() {
     }
 }
 
-#[test]
-fn a_client_that_comes_back_resumes_its_session() {
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("resumed");
-    let site = serving(&directory, "--logs=website:debug").start(None);
+fn a_client_that_comes_back_resumes_its_session(place: Place) {
+    let directory = place.directory("resumed");
+    let site = serving(&directory, "--logs=website:debug").at(place).start(None);
     let visit = ["--header", "Connection: close", "--output", "/dev/null", "{https}/"];
     site.curl_says(&[&["--tlsv1.3"], &visit[..], &visit[2..]].concat());
     let run = ended(site);
@@ -104,22 +111,20 @@ fn a_client_that_comes_back_resumes_its_session() {
     assert!(resumed, "{run}");
 }
 
-#[test]
-fn a_large_file_arrives_whole() {
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("large");
+fn a_large_file_arrives_whole(place: Place) {
+    let directory = place.directory("large");
     let content: Vec<u8> =
         (0..50_u32 << 18).flat_map(|n| n.wrapping_mul(0x9e37_79b9).to_le_bytes()).collect();
     fs::create_dir_all(directory.join("site")).expect("a directory can be made");
     fs::write(directory.join("site/large.bin"), &content).expect("a file can be written");
-    let site = serving(&directory, "").start(None);
+    let site = serving(&directory, "").at(place).start(None);
     let reply = site.get("/large.bin", &[]);
     assert!(reply.status == 200 && reply.body == content, "{} bytes", reply.body.len());
     ended(site);
 }
 
-#[test]
-fn two_hundred_connections_are_served_at_once() {
-    let site = System::from_file("systems/website.toml").start(None);
+fn two_hundred_connections_are_served_at_once(place: Place) {
+    let site = System::from_file("systems/website.toml").at(place).start(None);
     let mut clients: Vec<TlsClient> = (0..200).map(|_| site.connect()).collect();
     for _ in 0..3 {
         clients.iter_mut().for_each(|client| ask(client, "/robots.txt"));
@@ -128,10 +133,9 @@ fn two_hundred_connections_are_served_at_once() {
     ended(site);
 }
 
-#[test]
-fn ten_thousand_requests_leave_the_memory_as_it_was() {
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("memory");
-    let site = serving(&directory, "--logs=access:warning,website:debug").start(None);
+fn ten_thousand_requests_leave_the_memory_as_it_was(place: Place) {
+    let directory = place.directory("memory");
+    let site = serving(&directory, "--logs=access:warning,website:debug").at(place).start(None);
     for number in [100, 10_000] {
         let requests: Vec<String> =
             (0..number).map(|n| format!("url = \"{{https}}/?{n}\"\noutput = /dev/null\n")).collect();
@@ -152,10 +156,9 @@ fn ten_thousand_requests_leave_the_memory_as_it_was() {
     assert!(after <= &(before + 4096), "{used:?}");
 }
 
-#[test]
-fn whatever_clients_do_the_site_still_answers() {
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hostile");
-    let site = serving(&directory, "--request-time=2 --idle-time=2 --send-time=2").start(None);
+fn whatever_clients_do_the_site_still_answers(place: Place) {
+    let directory = place.directory("hostile");
+    let site = serving(&directory, "--request-time=2 --idle-time=2 --send-time=2").at(place).start(None);
     let still_answers = |what: &str| assert_eq!(site.get("/", &[]).status, 200, "after {what}");
 
     for garbage in

@@ -8,10 +8,16 @@ use std::time::{Duration, Instant};
 use rustls::{ClientConnection, StreamOwned};
 
 use super::target::{CONNECTIONS, Target};
+use crate::harness::{Place, in_every_place};
 
-#[test]
-fn clients_that_say_nothing_keep_nobody_out_for_long() {
-    let target = Target::start();
+in_every_place!(
+    clients_that_say_nothing_keep_nobody_out_for_long,
+    slow_and_deaf_clients_delay_nobody_else,
+    connections_that_come_and_go_leave_nothing_behind,
+);
+
+fn clients_that_say_nothing_keep_nobody_out_for_long(place: Place) {
+    let target = Target::start(place);
     for (port, connect) in [
         ("without TLS", &(|| target.connect_plain()) as &dyn Fn() -> TcpStream),
         ("for TLS", &|| target.connect_raw()),
@@ -30,9 +36,8 @@ fn clients_that_say_nothing_keep_nobody_out_for_long() {
     target.assert_unharmed();
 }
 
-#[test]
-fn slow_and_deaf_clients_delay_nobody_else() {
-    let target = Target::start();
+fn slow_and_deaf_clients_delay_nobody_else(place: Place) {
+    let target = Target::start(place);
     let heads = (0..5).map(|_| slow(target.connect_plain(), &b"GET / HTTP/1.1\r\nHost: a\r\n"[..]));
     let bodies = (0..5)
         .map(|_| slow(target.connect_plain(), b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n"));
@@ -61,9 +66,8 @@ fn slow_and_deaf_clients_delay_nobody_else() {
     target.assert_unharmed();
 }
 
-#[test]
-fn connections_that_come_and_go_leave_nothing_behind() {
-    let target = Target::start();
+fn connections_that_come_and_go_leave_nothing_behind(place: Place) {
+    let target = Target::start(place);
     for number in 0..CONNECTS {
         let mut client = if number % 2 == 0 { target.connect_raw() } else { target.connect_plain() };
         // Some say something first; what is not read yet when they go makes it a reset.

@@ -8,10 +8,15 @@ use std::io::{Read, Write};
 use self::cases::CASES;
 use self::cases::Then::{Ends, GoesOn};
 use super::target::Target;
+use crate::harness::{Place, in_every_place};
 
-#[test]
-fn what_is_malformed_is_answered_through_the_network_as_without_it() {
-    let target = Target::start();
+in_every_place!(
+    what_is_malformed_is_answered_through_the_network_as_without_it,
+    what_is_too_large_is_refused_and_what_is_too_much_is_answered,
+);
+
+fn what_is_malformed_is_answered_through_the_network_as_without_it(place: Place) {
+    let target = Target::start(place);
     for (request, status, then) in CASES {
         let expected = if then == GoesOn { vec![status, 200] } else { vec![status] };
         assert_eq!(answers(target.connect(), request), expected, "{request:?}");
@@ -24,9 +29,8 @@ fn what_is_malformed_is_answered_through_the_network_as_without_it() {
     target.assert_unharmed();
 }
 
-#[test]
-fn what_is_too_large_is_refused_and_what_is_too_much_is_answered() {
-    let target = Target::start();
+fn what_is_too_large_is_refused_and_what_is_too_much_is_answered(place: Place) {
+    let target = Target::start(place);
     let (letters, fields) = ("a".repeat(1 << 20), "X: y\r\n".repeat(1 << 17));
     for (request, status) in [
         (format!("GET /{letters} HTTP/1.1\r\nHost: a\r\n\r\n"), 414),

@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use crate::harness::{Run, System};
+use crate::harness::{Place, Run, System};
 use crate::running::Running;
 
 /// A website that runs, with places for [`CONNECTIONS`] connections, and little patience.
@@ -27,9 +27,9 @@ pub(crate) fn system() -> System {
 }
 
 impl Target {
-    /// Boots it, and has it use as much memory as it ever will: what has served a connection is kept for the next one.
-    pub(crate) fn start() -> Self {
-        let target = Self(system().start(None));
+    /// Starts it, and has it use as much memory as it ever will: what has served a connection is kept for the next one.
+    pub(crate) fn start(place: Place) -> Self {
+        let target = Self(system().at(place).start(None));
         let all: Vec<_> = (0..CONNECTIONS).map(|_| target.connect()).collect();
         drop(all);
         target.still_answers("all its connections were used");

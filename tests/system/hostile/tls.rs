@@ -7,10 +7,16 @@ use std::thread;
 use std::time::Duration;
 
 use super::target::Target;
+use crate::harness::{Place, in_every_place};
 
-#[test]
-fn what_is_no_tls_is_refused_and_the_site_still_answers() {
-    let target = Target::start();
+in_every_place!(
+    what_is_no_tls_is_refused_and_the_site_still_answers,
+    a_hello_that_is_cut_or_damaged_anywhere_is_refused_and_a_slow_one_is_not,
+    what_tls_allows_only_sometimes_is_not_allowed_without_end,
+);
+
+fn what_is_no_tls_is_refused_and_the_site_still_answers(place: Place) {
+    let target = Target::start(place);
     let warning = record(21, 3, &[1, 90]);
     let garbage: &[(&str, Vec<u8>)] = &[
         ("nothing", Vec::new()),
@@ -49,9 +55,8 @@ fn what_is_no_tls_is_refused_and_the_site_still_answers() {
     target.assert_unharmed();
 }
 
-#[test]
-fn a_hello_that_is_cut_or_damaged_anywhere_is_refused_and_a_slow_one_is_not() {
-    let target = Target::start();
+fn a_hello_that_is_cut_or_damaged_anywhere_is_refused_and_a_slow_one_is_not(place: Place) {
+    let target = Target::start(place);
     let hello = hello(&target);
     for end in (0..hello.len()).step_by(hello.len() / SAMPLES) {
         say(target.connect_raw(), &hello[..end]);
@@ -81,9 +86,8 @@ fn a_hello_that_is_cut_or_damaged_anywhere_is_refused_and_a_slow_one_is_not() {
     target.assert_unharmed();
 }
 
-#[test]
-fn what_tls_allows_only_sometimes_is_not_allowed_without_end() {
-    let target = Target::start();
+fn what_tls_allows_only_sometimes_is_not_allowed_without_end(place: Place) {
+    let target = Target::start(place);
     let mut client = target.connect();
     for _ in 0..1000 {
         if client.conn.refresh_traffic_keys().is_err() || client.flush().is_err() {
