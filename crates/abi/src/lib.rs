@@ -19,6 +19,7 @@ pub mod log_element;
 pub mod network_element;
 pub mod nic_config;
 pub mod note;
+pub mod pci;
 pub mod plan;
 pub mod report;
 pub mod scheduling_info;

@@ -1,6 +1,7 @@
 //! Devices: their records in the plan, and the pages through which the kernel sets them up.
 
 use palisade_abi::layout::PAGE;
+use palisade_abi::pci::MSIX_ENTRY_SIZE;
 use palisade_abi::plan::{self as abi, NONE, bar_flags, device_stop};
 use palisade_policy::plan::{Bar, Device, Plan};
 
@@ -118,6 +119,3 @@ fn msix_addresses(device: &Device) -> Result<impl Iterator<Item = u64>, PackErro
     };
     Ok((0..used).map(move |entry| table.saturating_add(entry * MSIX_ENTRY_SIZE)))
 }
-
-/// Bytes of an entry of an MSI-X table (PCI local bus specification 3.0, 6.8.2).
-const MSIX_ENTRY_SIZE: u64 = 16;

@@ -2,11 +2,15 @@
 //!
 //! Everything goes through the device's memory-mapped configuration page and its MSI-X table, which no subject can write.
 //! The facts are from the PCI Local Bus Specification 3.0 (chapter 6) and the PCI Express Base Specification (6.6.2 for
-//! function-level resets). The low half of the double word at offset 4 is the command register, the upper half the status
-//! register: status bits are cleared by writing ones, so the upper half is written as zeros and stays as it is.
+//! function-level resets). The command register is written with zeros in the half of the status register, which stays as it is.
 
 pub mod others;
 
+use palisade_abi::pci::{
+    self, ABSENT, BAR_KIND, BAR_PORTS, BAR_PREFETCHABLE, BAR_WIDE, BARS, BUS_MASTER, CAPABILITY_EXPRESS,
+    CAPABILITY_MSI, CAPABILITY_MSIX, COMMAND, COMMAND_MASK, EXPANSION_ROM, HEADER, ID, INTX_DISABLED, MEMORY,
+    MSIX_ENTRY_SIZE, bar_register,
+};
 use palisade_abi::plan::{self, Bar, Device, MsixEntry, Plan, bar_flags, device_stop};
 
 /// Access to the registers of the plan's devices: aligned double words at physical addresses.
@@ -79,7 +83,7 @@ impl<'a, R: DeviceRegisters> Function<'a, R> {
         self.check_interrupts()?;
         self.place();
         for number in 0..table.entries {
-            self.registers.write(table.address + number * ENTRY_SIZE + ENTRY_CONTROL, ENTRY_MASKED);
+            self.registers.write(table.address + number * MSIX_ENTRY_SIZE + ENTRY_CONTROL, ENTRY_MASKED);
         }
         self.program_interrupts();
         Ok(())
@@ -207,7 +211,7 @@ impl<'a, R: DeviceRegisters> Function<'a, R> {
         let offset = u64::from(place & !7);
         let bar = self.bars().iter().find(|bar| u32::from(bar.index) == place & 7).ok_or(Problem::Msix)?;
         let table = Table { address: bar.address + offset, entries };
-        let inside = offset + entries * ENTRY_SIZE <= bar.size;
+        let inside = offset + entries * MSIX_ENTRY_SIZE <= bar.size;
         let agrees = self.entries().iter().all(|entry| table.contains(entry.address));
         if !inside || !agrees {
             return Err(Problem::Msix);
@@ -255,23 +259,9 @@ impl<'a, R: DeviceRegisters> Function<'a, R> {
         Some((interrupt.subject, cpu.apic_id, interrupt.host_vector))
     }
 
-    /// The place of a capability in the configuration page. The list is walked no further than it can be long.
-    fn capability(&self, wanted: u32) -> Option<u64> {
-        if self.read(COMMAND) & HAS_CAPABILITIES == 0 {
-            return None;
-        }
-        let mut at = u64::from(self.read(CAPABILITIES) & 0xfc);
-        for _ in 0..MOST_CAPABILITIES {
-            if at < FIRST_CAPABILITY {
-                return None;
-            }
-            let head = self.read(at);
-            if head & 0xff == wanted {
-                return Some(at);
-            }
-            at = u64::from(head >> 8 & 0xfc);
-        }
-        None
+    /// The place of a capability in the configuration page.
+    fn capability(&self, wanted: u8) -> Option<u64> {
+        pci::capabilities(|offset| self.read(offset)).find(|c| c.id == wanted).map(|c| c.at)
     }
 
     fn read_bar(&self, bar: &Bar) -> (u32, u32) {
@@ -320,47 +310,10 @@ struct Table {
 impl Table {
     fn contains(&self, entry: u64) -> bool {
         let offset = entry.checked_sub(self.address);
-        offset.is_some_and(|o| o % ENTRY_SIZE == 0 && o / ENTRY_SIZE < self.entries)
+        offset.is_some_and(|o| o % MSIX_ENTRY_SIZE == 0 && o / MSIX_ENTRY_SIZE < self.entries)
     }
 }
 
-const fn bar_register(index: u8) -> u64 {
-    0x10 + index as u64 * 4
-}
-
-/// Bytes of a function's configuration space.
-const CONFIG_SIZE: u64 = 4096;
-/// What is read where nothing answers.
-const ABSENT: u32 = u32::MAX;
-
-// Configuration space, by offset.
-const ID: u64 = 0x00;
-const COMMAND: u64 = 0x04;
-const HEADER: u64 = 0x0c;
-const EXPANSION_ROM: u64 = 0x30;
-const CAPABILITIES: u64 = 0x34;
-const FIRST_CAPABILITY: u64 = 0x40;
-/// A capability has at least four bytes, from 0x40 to 0xff.
-const MOST_CAPABILITIES: usize = 48;
-const BARS: u8 = 6;
-
-/// The command register, without the status register in the upper half.
-const COMMAND_MASK: u32 = 0xffff;
-const MEMORY: u32 = 1 << 1;
-const BUS_MASTER: u32 = 1 << 2;
-const INTX_DISABLED: u32 = 1 << 10;
-/// In the status register.
-const HAS_CAPABILITIES: u32 = 1 << 20;
-
-const BAR_PORTS: u32 = 1 << 0;
-const BAR_WIDE: u32 = 2 << 1;
-const BAR_PREFETCHABLE: u32 = 1 << 3;
-/// The bits of a base address register for memory that are no address.
-const BAR_KIND: u32 = 0xf;
-
-const CAPABILITY_MSI: u32 = 0x05;
-const CAPABILITY_EXPRESS: u32 = 0x10;
-const CAPABILITY_MSIX: u32 = 0x11;
 const MSI_ENABLED: u32 = 1 << 16;
 const MSIX_ENABLED: u32 = 1 << 31;
 /// Masks every entry.
@@ -370,8 +323,7 @@ const MSIX_MASKED: u32 = 1 << 30;
 const MSIX_TABLE: u64 = 4;
 const MSIX_PENDING: u64 = 8;
 
-/// Bytes of an MSI-X entry: message address (two words), message data, control.
-const ENTRY_SIZE: u64 = 16;
+/// In an MSI-X entry.
 const ENTRY_CONTROL: u64 = 12;
 const ENTRY_MASKED: u32 = 1;
 /// Message address of a fixed interrupt for one CPU: its identifier follows at bit 12 (Intel SDM volume 3, 11.11.1).

@@ -3,12 +3,13 @@
 //!
 //! Without a device in the plan the place of the configuration space is not known: then nobody looks at any of them.
 
+use palisade_abi::pci::{
+    ABSENT, BAR_KIND, BAR_PORTS, BAR_WIDE, BARS, BUS_MASTER, CLASS, COMMAND, COMMAND_MASK, CONFIG_SIZE,
+    EXPANSION_ROM, HEADER, ID, MEMORY, bar_register,
+};
 use palisade_abi::plan::Plan;
 
-use super::{
-    ABSENT, BAR_KIND, BAR_PORTS, BAR_WIDE, BARS, BUS_MASTER, COMMAND, COMMAND_MASK, CONFIG_SIZE,
-    DeviceRegisters, EXPANSION_ROM, HEADER, ID, MEMORY, bar_register,
-};
+use super::DeviceRegisters;
 
 /// Turns bus mastering off for every function that the plan gives to nobody and that leads to none of its devices: what the
 /// firmware or a loader left running reaches memory no more.
@@ -164,7 +165,6 @@ struct Range {
 
 /// The bits of device and function.
 const FUNCTION_OF_BUS: u16 = 0xff;
-const CLASS: u64 = 0x08;
 /// Class and subclass of a bridge from the processor to the bus.
 const HOST_BRIDGE: u32 = 0x0600;
 /// In the double word with the header type.

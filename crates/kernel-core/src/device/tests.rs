@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use palisade_abi::pci::{CAPABILITIES, CONFIG_SIZE, HAS_CAPABILITIES};
 use palisade_abi::plan::{Cpu, Header, Interrupt, NONE, Subject};
 use zerocopy::FromZeros;
 
@@ -51,7 +52,7 @@ impl Card {
             card.set(CONFIG + offset, value);
         }
         for entry in 0..4 {
-            card.set(TABLE + entry * ENTRY_SIZE, 0);
+            card.set(TABLE + entry * MSIX_ENTRY_SIZE, 0);
         }
         card
     }
@@ -79,7 +80,7 @@ impl Card {
     }
 
     pub(crate) fn is_masked(&self, entry: u64) -> bool {
-        self.word(TABLE + entry * ENTRY_SIZE + ENTRY_CONTROL) & ENTRY_MASKED != 0
+        self.word(TABLE + entry * MSIX_ENTRY_SIZE + ENTRY_CONTROL) & ENTRY_MASKED != 0
     }
 
     /// The card forgets everything, as a function-level reset has it.
@@ -89,8 +90,8 @@ impl Card {
             self.set(CONFIG + offset, value.iter().find(|v| v.0 == offset).map_or(0, |v| v.1));
         }
         for entry in 0..4 {
-            self.set(TABLE + entry * ENTRY_SIZE, 0);
-            self.set(TABLE + entry * ENTRY_SIZE + ENTRY_CONTROL, ENTRY_MASKED);
+            self.set(TABLE + entry * MSIX_ENTRY_SIZE, 0);
+            self.set(TABLE + entry * MSIX_ENTRY_SIZE + ENTRY_CONTROL, ENTRY_MASKED);
         }
     }
 
@@ -140,7 +141,7 @@ pub(crate) fn plan_with_card() -> Plan<'static> {
         ..Interrupt::default()
     };
     let entry = |number: u16| MsixEntry {
-        address: TABLE + u64::from(number) * ENTRY_SIZE,
+        address: TABLE + u64::from(number) * MSIX_ENTRY_SIZE,
         interrupt: number,
         ..MsixEntry::default()
     };
@@ -236,7 +237,7 @@ fn every_interrupt_is_masked_and_goes_to_its_subjects_cpu() {
         assert!(card.is_masked(number), "{number}");
     }
     for number in 0..3 {
-        let entry = TABLE + number * ENTRY_SIZE;
+        let entry = TABLE + number * MSIX_ENTRY_SIZE;
         let words = [0, 4, 8].map(|offset| card.word(entry + offset));
         assert_eq!(words, [0xfee0_3000, 0, 0x30 + number as u32]);
     }

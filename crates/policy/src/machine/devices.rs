@@ -1,6 +1,7 @@
 //! `[pci]` and `[[device]]`: the devices of a machine that a system can use.
 
 use palisade_abi::layout::{MAX_NAME, PAGE};
+use palisade_abi::pci::MSIX_ENTRY_SIZE;
 
 use crate::document::{Fields, Node, integer_of};
 use crate::plan::{Bar, Driver, MachineDevice, Msix, Pci};
@@ -322,7 +323,7 @@ fn check_bars(described: &Described, pci: &Pci, occupied: &mut Vec<Occupied>, pr
 fn check_msix(described: &Described, problems: &Collector) {
     let device = &described.device;
     let Some(msix) = device.msix else { return };
-    let end = msix.offset.saturating_add(u64::from(msix.entries) * ENTRY_SIZE);
+    let end = msix.offset.saturating_add(u64::from(msix.entries) * MSIX_ENTRY_SIZE);
     let bar = device.bars.iter().find(|bar| bar.index == msix.bar);
     let help = match bar {
         None => format!("{} has no base address register {}", device.name, msix.bar),
@@ -354,5 +355,3 @@ const LARGEST_BAR: u64 = 64 << 20;
 const IO_APIC: u64 = 0xfec0_0000;
 /// What the message control register can count (PCI Local Bus Specification 3.0, 6.8.2.3).
 const MOST_ENTRIES: u16 = 2048;
-/// Bytes of an entry of an MSI-X table.
-const ENTRY_SIZE: u64 = 16;

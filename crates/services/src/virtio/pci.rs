@@ -1,5 +1,7 @@
 //! Where the registers are: the vendor capabilities in the card's PCI configuration (4.1.4).
 
+use palisade_abi::pci::{self, CAPABILITY_VENDOR};
+
 use super::fault::Fault;
 use super::registers::{Registers, Window};
 
@@ -22,7 +24,7 @@ impl<R: Registers + Copy> Layout<R> {
     /// Of several places for a group, the first that exists is used: a card offers the one it likes best first (4.1.4.1).
     pub(super) fn read(configuration: &impl Registers, bars: &[Option<R>; BARS]) -> Result<Self, Fault> {
         let (mut common, mut notify, mut device) = (None, None, None);
-        for at in Capabilities::of(configuration) {
+        for at in vendor_capabilities(configuration) {
             let window = |least| {
                 let bar = *bars.get(usize::from(configuration.read_u8(at + CAP_BAR)))?;
                 let start = configuration.read_u32(at + CAP_OFFSET);
@@ -46,54 +48,16 @@ impl<R: Registers + Copy> Layout<R> {
     }
 }
 
-/// The places of the vendor capabilities. A list that bites its tail ends nevertheless.
-struct Capabilities<'a, C> {
-    configuration: &'a C,
-    next: u64,
-    left: u32,
-}
-
-impl<'a, C: Registers> Capabilities<'a, C> {
-    fn of(configuration: &'a C) -> Self {
-        let has_list = configuration.read_u16(STATUS) & HAS_CAPABILITIES != 0;
-        let next = if has_list { u64::from(configuration.read_u8(FIRST_CAPABILITY)) } else { 0 };
-        Self { configuration, next, left: MOST_CAPABILITIES }
-    }
-}
-
-impl<C: Registers> Iterator for Capabilities<'_, C> {
-    type Item = u64;
-
-    fn next(&mut self) -> Option<u64> {
-        loop {
-            // The two lowest bits are reserved (PCI Local Bus Specification 3.0, 6.7).
-            let at = self.next & !3;
-            if at < HEADER_SIZE || self.left == 0 {
-                return None;
-            }
-            self.left -= 1;
-            self.next = u64::from(self.configuration.read_u8(at + CAP_NEXT));
-            if self.configuration.read_u8(at) == VENDOR_CAPABILITY {
-                return Some(at);
-            }
-        }
-    }
+/// The places of the vendor capabilities.
+fn vendor_capabilities(configuration: &impl Registers) -> impl Iterator<Item = u64> {
+    let all = pci::capabilities(|offset| configuration.read_u32(offset));
+    all.filter(|capability| capability.id == CAPABILITY_VENDOR).map(|capability| capability.at)
 }
 
 /// Base address registers of a card.
-pub const BARS: usize = 6;
-
-// The PCI configuration header (PCI Local Bus Specification 3.0, 6.1 and 6.7).
-const STATUS: u64 = 0x06;
-const HAS_CAPABILITIES: u16 = 1 << 4;
-const FIRST_CAPABILITY: u64 = 0x34;
-const HEADER_SIZE: u64 = 0x40;
-const VENDOR_CAPABILITY: u8 = 9;
-/// 192 bytes of four each.
-const MOST_CAPABILITIES: u32 = 48;
+pub const BARS: usize = pci::BARS as usize;
 
 // Fields of a capability (4.1.4).
-const CAP_NEXT: u64 = 1;
 const CAP_TYPE: u64 = 3;
 const CAP_BAR: u64 = 4;
 const CAP_OFFSET: u64 = 8;
