@@ -35,8 +35,8 @@ pub use problem::{Problem, Problems};
 pub use rules::{Rule, rules};
 pub use source::{Located, Place, Source};
 pub use system::{
-    Arrival, Channel, CpuFrames, Data, End, EndAction, Event, Network, Partition, Port, Protocol, Publish,
-    Schedule, Subject, System,
+    Arrival, Channel, CpuFrames, Data, Destination, End, EndAction, Event, Host, Network, NoDestination,
+    Outbound, Partition, Port, Protocol, Publish, Schedule, Subject, System,
 };
 pub use undescribed::Site;
 pub use units::{parse_duration, parse_size};

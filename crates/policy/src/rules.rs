@@ -107,6 +107,7 @@ static RULES: &[&Rule] = &[
     &network::CARD,
     &network::PORTS,
     &network::PUBLISH,
+    &network::OUTBOUND,
     &network::DMA_UNCONFINED,
     &data::SIZE,
     &data::CERTIFICATE,

@@ -2,6 +2,7 @@
 //! anything else yet; that is what the rules do.
 
 mod network;
+mod outbound;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use crate::source::Located;
 
 pub use network::{Network, Port, Protocol, Publish};
 pub(crate) use network::{input_name, output_name};
+pub use outbound::{Destination, Host, NoDestination, Outbound};
 
 /// A system as described.
 #[derive(Debug, Clone)]

@@ -3,24 +3,53 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
-use crate::document::{Fields, Node, Value, text_of};
+use crate::document::{Fields, Node, Value, items, text_of};
 use crate::problem::{Collector, Problem};
 use crate::rules::{network as rules, reading};
 use crate::source::{Located, Place, Source};
-use crate::system::{Network, Protocol, Publish, System};
+use crate::system::{Network, Outbound, Protocol, Publish, System};
 
 /// The table; without it, the defaults.
 pub(super) fn network(root: &Fields<'_>, start: &Place, problems: &Collector) -> Network {
-    let default =
-        |place: &Place| Network { device: None, channel_size: Located::new(DEFAULT_CHANNEL_SIZE, place) };
+    let default = |place: &Place| Network {
+        device: None,
+        channel_size: Located::new(DEFAULT_CHANNEL_SIZE, place),
+        outbound: Outbound::default(),
+    };
     let Some((key, node)) = root.entry("network") else { return default(start) };
     let Some(fields) = Fields::of(node, &key.place, "network", problems) else { return default(&key.place) };
     let network = Network {
         device: fields.text("device"),
         channel_size: fields.size("channel").unwrap_or_else(|| default(&key.place).channel_size),
+        outbound: fields.node("outbound").map(|node| outbound(node, problems)).unwrap_or_default(),
     };
     fields.finish();
     network
+}
+
+/// `"any"`, or a list of destinations; what is none is reported and left out.
+fn outbound(node: &Node, problems: &Collector) -> Outbound {
+    if let Value::Text(text) | Value::Bare(text) = &node.value
+        && text == "any"
+    {
+        return Outbound::Any;
+    }
+    let destination = |node: &Node| {
+        let text = text_of(node, "outbound", problems)?;
+        let destination = text.value.parse().ok();
+        if destination.is_none() {
+            problems.add(
+                Problem::error(&reading::VALUE, format!("`{}` is no destination", text.value))
+                    .at(&text.place, "not of the form `git.example.org:443`")
+                    .help(
+                        "write \"HOST:PORT\" with a name, an IPv4 address or an IPv6 address in brackets; behind it may \
+                         stand \"/udp\"; outbound = \"any\" lets everything leave",
+                    ),
+            );
+        }
+        Some(Located::new(destination?, &text.place))
+    };
+    Outbound::Only(items(node, "outbound", problems).iter().filter_map(destination).collect())
 }
 
 /// A list of published ports; what is none is reported and left out.

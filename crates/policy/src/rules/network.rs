@@ -8,7 +8,7 @@ use crate::allocate::signal_name;
 use crate::document::did_you_mean;
 use crate::problem::{Collector, Problem};
 use crate::source::Located;
-use crate::system::{MachineRight, Publish, Subject, System, output_name};
+use crate::system::{MachineRight, Outbound, Publish, Subject, System, output_name};
 use crate::units;
 
 pub(crate) static CARD: Rule = Rule {
@@ -27,6 +27,12 @@ pub(crate) static PUBLISH: Rule = Rule {
     id: "publish",
     specification: "A published port leads to a unikernel behind the network card, and no two are the same port of this computer.",
     check: Check::System(check_published),
+};
+
+pub(crate) static OUTBOUND: Rule = Rule {
+    id: "outbound",
+    specification: "What may leave is any connection, or those to at most 64 destinations, each of which is named once.",
+    check: Check::System(check_outbound),
 };
 
 pub(crate) static DMA_UNCONFINED: Rule = Rule {
@@ -135,6 +141,27 @@ fn collide(one: &Publish, other: &Publish) -> bool {
     shared && one.protocol == other.protocol && port == other.host.port() && port != 0
 }
 
+fn check_outbound(system: &System, problems: &Collector) {
+    let Outbound::Only(destinations) = &system.network.outbound else { return };
+    if let Some(first_too_many) = destinations.get(MOST_DESTINATIONS) {
+        problems.add(
+            Problem::error(&OUTBOUND, format!("{} destinations are too many", destinations.len()))
+                .at(&first_too_many.place, "the first one too many")
+                .help(format!("keep to {MOST_DESTINATIONS}, or write outbound = \"any\"")),
+        );
+    }
+    for (number, destination) in destinations.iter().enumerate() {
+        if let Some(first) = destinations[..number].iter().find(|first| first.value == destination.value) {
+            problems.add(
+                Problem::error(&OUTBOUND, format!("{} is named twice", destination.value))
+                    .at(&destination.place, "the second time")
+                    .at(&first.place, "the first time")
+                    .help("leave one of them out"),
+            );
+        }
+    }
+}
+
 fn warn_of_unconfined_device(system: &System, problems: &Collector) {
     let ports = system.ports();
     let (Some(nic), Some(card), Some(port)) = (system.nic(), system.network_card(), ports.first()) else {
@@ -155,5 +182,7 @@ fn warn_of_unconfined_device(system: &System, problems: &Collector) {
     );
 }
 
+/// Every connection that leaves is looked up among them.
+const MOST_DESTINATIONS: usize = 64;
 /// Room for 43 frames.
 const SMALLEST_CHANNEL: u64 = 64 << 10;

@@ -5,7 +5,7 @@ use std::net::SocketAddrV4;
 
 use palisade_abi::note::DeviceKind;
 
-use super::{Subject, System};
+use super::{Outbound, Subject, System};
 use crate::plan::{MachineDevice, SubjectKind};
 use crate::source::Located;
 
@@ -16,6 +16,8 @@ pub struct Network {
     pub device: Option<Located<String>>,
     /// Bytes of each of the two channels between the driver and a port.
     pub channel_size: Located<u64>,
+    /// What may leave while this computer plays the network.
+    pub outbound: Outbound,
 }
 
 /// A network device of a unikernel that no channel connects: a port of the driver's switch.

@@ -1,7 +1,7 @@
 use std::fmt::Write;
 
 use crate::testing::{Elf, TestLibrary, assert_breaks, assert_passes, hello_with, plan, plan_with};
-use crate::{Options, Planned, Problems};
+use crate::{Options, Outbound, Planned, Problems};
 
 const WEBSITE: &str = "[subject.web]\nunikernel = \"website\"\n";
 
@@ -104,6 +104,39 @@ fn the_command_line_publishes_where_there_is_one_unikernel_to_publish() {
     let two = format!("{WEBSITE}[subject.b]\nunikernel = \"website\"\n");
     assert_breaks(published(&["1:2"], &two), "publish", 1, "--set web.publish=");
     assert_breaks(published(&["1"], WEBSITE), "value-range", 1, "PORT:PORT");
+}
+
+#[test]
+fn nothing_leaves_unless_the_description_says_so() {
+    let outbound =
+        |text: &str| assert_passes(plan(&format!("[network]\n{text}\n{WEBSITE}"))).system.network.outbound;
+    assert!(matches!(outbound(""), Outbound::Only(none) if none.is_empty()));
+    assert!(matches!(outbound("outbound = []"), Outbound::Only(none) if none.is_empty()));
+    assert!(matches!(outbound("outbound = \"any\""), Outbound::Any));
+    let Outbound::Only(some) = outbound("outbound = [\"a.example:443\", \"a.example:443/udp\"]") else {
+        panic!()
+    };
+    let some: Vec<String> = some.iter().map(|destination| destination.value.to_string()).collect();
+    assert_eq!(some, ["a.example:443/tcp", "a.example:443/udp"]);
+}
+
+#[test]
+fn at_most_64_destinations_are_named() {
+    let named = |count: usize| {
+        let list: Vec<String> = (0..count).map(|number| format!("\"h{number}.example:443\"")).collect();
+        plan(&format!("[network]\noutbound = [{}]\n{WEBSITE}", list.join(", ")))
+    };
+    assert_passes(named(64));
+    assert_breaks(named(65), "outbound", 2, "keep to 64");
+}
+
+#[test]
+fn a_destination_is_named_once() {
+    let named = |list: &str| plan(&format!("[network]\noutbound = [{list}]\n{WEBSITE}"));
+    assert_breaks(named("\"a.example:1\", \"A.example:1/tcp\""), "outbound", 2, "leave one of them out");
+    assert_breaks(named("\"a.example\""), "value-range", 2, "HOST:PORT");
+    assert_breaks(named("7"), "value-type", 2, "outbound");
+    assert_breaks(plan(&format!("[network]\noutbound = \"a:1\"\n{WEBSITE}")), "value-type", 2, "in brackets");
 }
 
 #[test]
