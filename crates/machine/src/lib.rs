@@ -27,4 +27,4 @@ pub use machine::{Accelerator, Image, Machine, OnReset};
 pub use network::{MacAddress, Network, PciAddress, Wire};
 pub use ports::{PortError, claim_ports};
 pub use run::{Crash, End, Next, Output, Report, Stream, run};
-pub use user_network::{Conflict, Fixed, Forward, Interface, Protocol, UserNetwork};
+pub use user_network::{Added, Conflict, Fixed, Forward, Interface, Protocol, UserNetwork};

@@ -42,6 +42,17 @@ pub struct Fixed<A> {
     pub gateway: Option<A>,
 }
 
+/// What is added to a network in which a system is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Added<A> {
+    /// Bits that all addresses of the network share.
+    pub prefix: u8,
+    /// The router.
+    pub router: A,
+    /// The name server.
+    pub name_server: A,
+}
+
 /// A port of this computer that leads to a port behind the card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Forward {
@@ -151,6 +162,18 @@ impl UserNetwork {
         self.first_lease
     }
 
+    /// What is added to the IPv4 network.
+    #[must_use]
+    pub fn ipv4(&self) -> Added<Ipv4Addr> {
+        self.ipv4.added()
+    }
+
+    /// What is added to the IPv6 network, if anybody behind the card has a fixed address in one.
+    #[must_use]
+    pub fn ipv6(&self) -> Option<Added<Ipv6Addr>> {
+        self.ipv6.as_ref().map(Surroundings::added)
+    }
+
     /// The part of the value of `-netdev` behind the identifier.
     pub(crate) fn options(&self) -> String {
         let Surroundings { subnet, router, name_server } = &self.ipv4;
@@ -224,6 +247,10 @@ impl<A: Address> Surroundings<A> {
         let name_server = free.run_of(1, USUAL_NAME_SERVER).ok_or_else(|| full(&subnet))?;
         free.taken.push(name_server);
         Ok((Self { subnet, router, name_server }, free))
+    }
+
+    fn added(&self) -> Added<A> {
+        Added { prefix: self.subnet.prefix(), router: self.router, name_server: self.name_server }
     }
 }
 
