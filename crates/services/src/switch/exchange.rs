@@ -27,8 +27,8 @@ pub trait Wire {
     /// How many frames [`Wire::send`] takes now.
     fn room(&mut self) -> usize;
 
-    /// Sends a frame, if there is room for it. It may be kept until [`Wire::flush`].
-    fn send(&mut self, frame: &[u8]);
+    /// Sends a frame that came from the port `sender`, if there is room for it. It may be kept until [`Wire::flush`].
+    fn send(&mut self, frame: &[u8], sender: usize);
 
     /// Sees to it that all frames sent so far leave, and that there is room for those that arrive.
     fn flush(&mut self);
@@ -278,8 +278,8 @@ impl<M: Memory, W: Wire> Exchange<M, W> {
         round: &mut Round,
     ) {
         let Some(frame) = self.frame.get(..length) else { return };
-        if destinations.wire {
-            self.wire.send(frame);
+        if let (true, Some(sender)) = (destinations.wire, sender) {
+            self.wire.send(frame, sender);
             self.traffic.to_wire += 1;
         }
         let mut rest = destinations.ports;

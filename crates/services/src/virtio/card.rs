@@ -154,7 +154,7 @@ impl<R: Registers + Copy, M: Memory + Clone> Wire for Card<R, M> {
         if self.fault.is_some() { 0 } else { self.free.count }
     }
 
-    fn send(&mut self, frame: &[u8]) {
+    fn send(&mut self, frame: &[u8], _sender: usize) {
         if frame.len() > MAX_FRAME || self.room() == 0 {
             return;
         }

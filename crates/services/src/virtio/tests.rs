@@ -62,7 +62,7 @@ fn frames_of_every_length_go_both_ways() {
             assert!(fake.deliver(&frame));
             assert_eq!(receive(&mut card), Some(Ok(frame.clone())));
             assert_eq!(receive(&mut card), None);
-            card.send(&frame);
+            card.send(&frame, 0);
             card.flush();
             assert_eq!(fake.transmit(), [frame]);
         }
@@ -84,7 +84,7 @@ fn every_buffer_is_used_and_none_is_lost() {
         }
         assert_eq!(card.room(), 256);
         for number in 0..300_u16 {
-            card.send(&number.to_le_bytes());
+            card.send(&number.to_le_bytes(), 0);
         }
         assert_eq!(card.room(), 0);
         card.flush();
@@ -121,13 +121,13 @@ fn a_busy_driver_is_not_interrupted_and_tells_a_busy_card_nothing() {
     fake.bells.borrow_mut().clear();
     for _ in 0..100 {
         assert!(fake.deliver(b"x"));
-        card.send(b"y");
+        card.send(b"y", 0);
         card.flush();
     }
     assert_eq!(fake.interrupts.get(), 1, "the first frame");
     assert_eq!(fake.bells.borrow().as_slice(), [1], "the first frame to send");
     assert_eq!(fake.transmit().len(), 100);
-    card.send(b"z");
+    card.send(b"z", 0);
     card.flush();
     assert_eq!(fake.bells.borrow().as_slice(), [1, 1], "the card had nothing to do any more");
 }
@@ -136,7 +136,7 @@ fn a_busy_driver_is_not_interrupted_and_tells_a_busy_card_nothing() {
 fn a_full_card_interrupts_when_it_has_room_again() {
     let fake = large();
     let mut card = start(&fake).unwrap();
-    (0..256).for_each(|_| card.send(b"x"));
+    (0..256).for_each(|_| card.send(b"x", 0));
     card.flush();
     assert!(!card.arm());
     assert_eq!(fake.interrupts.get(), 0);
@@ -175,7 +175,7 @@ fn a_card_that_returns_what_it_does_not_have_is_not_used_any_more() {
 fn a_card_that_says_it_sent_what_it_was_not_given_is_not_used_any_more() {
     let fake = large();
     let mut card = start(&fake).unwrap();
-    (0..200).for_each(|_| card.send(b"x"));
+    (0..200).for_each(|_| card.send(b"x", 0));
     card.flush();
     fake.put(1, 0, 0);
     assert_eq!(card.room(), 0);
@@ -265,8 +265,8 @@ fn little_memory_means_small_queues() {
 fn nothing_is_written_outside_the_memory_of_the_card() {
     let fake = large();
     let mut card = start(&fake).unwrap();
-    (0..300).for_each(|_| card.send(&[1; MAX_FRAME]));
-    card.send(&[1; MAX_FRAME + 1]);
+    (0..300).for_each(|_| card.send(&[1; MAX_FRAME], 0));
+    card.send(&[1; MAX_FRAME + 1], 0);
     card.flush();
     let sent = fake.transmit();
     assert_eq!(sent.len(), 256);

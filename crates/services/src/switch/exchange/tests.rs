@@ -36,7 +36,7 @@ impl Wire for Cable {
         self.room
     }
 
-    fn send(&mut self, frame: &[u8]) {
+    fn send(&mut self, frame: &[u8], _sender: usize) {
         assert!(self.room > 0, "there was no room");
         self.room -= 1;
         self.sent.push(frame.to_vec());
