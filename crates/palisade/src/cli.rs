@@ -100,13 +100,21 @@ pub(crate) struct Boot {
     /// Let the machine boot again where the guest resets it, in place of ending
     #[arg(long)]
     pub(crate) reboot: bool,
-    /// End the machine after this many seconds
+    /// What is around it.
+    #[command(flatten)]
+    pub(crate) surroundings: Surroundings,
+}
+
+/// What a system has around it while it runs.
+#[derive(Debug, Args)]
+pub(crate) struct Surroundings {
+    /// End the system after this many seconds
     #[arg(long = "for", value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) limit: Option<Duration>,
     /// Publish a port: localhost:HOST leads to port GUEST of the unikernel; replaces the description's; can be repeated
     #[arg(long, value_name = "[ADDRESS:]HOST:GUEST[/udp]", conflicts_with = "tap")]
     pub(crate) publish: Vec<String>,
-    /// Connect the machine's network card to this tap device, in place of a network inside the emulator
+    /// Connect the system's network to this tap device, in place of one that is played for it
     #[arg(long, value_name = "NAME")]
     pub(crate) tap: Option<String>,
     /// Also write serial.out, kernel.out, one log per subject and result.json into this directory
@@ -121,6 +129,14 @@ pub(crate) struct SystemSource {
     #[arg(value_name = "DESCRIPTION", required_unless_present_any = ["unikernel", "site"])]
     #[arg(conflicts_with_all = ["unikernel", "site"])]
     pub(crate) description: Option<PathBuf>,
+    /// What else it can be made from.
+    #[command(flatten)]
+    pub(crate) undescribed: Undescribed,
+}
+
+/// What takes the place of a description, or changes it.
+#[derive(Debug, Args)]
+pub(crate) struct Undescribed {
     /// Take a unikernel in place of a description: a file for Solo5's target muen, or `hello`
     #[arg(long, value_name = "PATH", conflicts_with = "site")]
     pub(crate) unikernel: Option<PathBuf>,
@@ -293,7 +309,7 @@ mod tests {
         let Verb::Boot(boot) = Cli::try_parse_from(words).expect("valid").verb else {
             panic!("boot was asked")
         };
-        assert_eq!(boot.system.bootparams.as_deref(), Some("--ipv4=10.0.0.2/24"));
+        assert_eq!(boot.system.undescribed.bootparams.as_deref(), Some("--ipv4=10.0.0.2/24"));
     }
 
     #[test]

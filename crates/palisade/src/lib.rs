@@ -8,6 +8,7 @@ mod cli;
 mod command_line;
 mod embedded;
 mod escape;
+mod example;
 pub mod exit;
 mod failure;
 mod harmless;

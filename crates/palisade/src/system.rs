@@ -1,19 +1,36 @@
 //! From what the command line names to a plan, and from a plan to an image that the verifier has passed.
 
 use std::env;
+use std::path::Path;
 
 use palisade_image::verify::{Expected, verify};
 use palisade_image::{Image, pack};
-use palisade_policy::{Options, Planned, Site, parse_size};
+use palisade_policy::{Options, Planned, Site, SiteFiles, parse_size};
 
 use crate::certificates;
-use crate::cli::SystemSource;
+use crate::cli::{SystemSource, Undescribed};
 use crate::embedded;
+use crate::example;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::supplies::Supplies;
 use crate::terminal::Terminal;
 use crate::verb;
+
+/// What the command line names.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source<'a> {
+    /// The description.
+    pub(crate) description: Option<&'a Path>,
+    /// What takes its place, or changes it. If there is neither, the example site takes its place.
+    pub(crate) undescribed: &'a Undescribed,
+}
+
+impl<'a> From<&'a SystemSource> for Source<'a> {
+    fn from(source: &'a SystemSource) -> Self {
+        Self { description: source.description.as_deref(), undescribed: &source.undescribed }
+    }
+}
 
 /// What the machine is to have beyond its description.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,14 +42,15 @@ pub(crate) struct MachineSize<'a> {
 }
 
 /// Reads, checks and allocates a system. Warnings are shown, and which certificate is made for it.
-pub(crate) fn plan(
-    source: &SystemSource,
+pub(crate) fn plan<'a>(
+    source: impl Into<Source<'a>>,
     machine: MachineSize<'_>,
     publish: &[String],
     terminal: &Terminal,
 ) -> Result<Planned, Failure> {
+    let Source { description, undescribed } = source.into();
     let options = Options {
-        overrides: source.set.iter().map(|text| key_and_value(text)).collect::<Result<_, _>>()?,
+        overrides: undescribed.set.iter().map(|text| key_and_value(text)).collect::<Result<_, _>>()?,
         memory: machine.memory.map(memory).transpose()?,
         cpus: machine.cpus,
         publish: publish.to_vec(),
@@ -40,18 +58,18 @@ pub(crate) fn plan(
         ..Options::default()
     };
     let supplies = Supplies::default();
-    let command_line = source.bootparams.as_deref();
-    let planned = match (&source.description, &source.unikernel, &source.site) {
-        (Some(description), ..) => palisade_policy::load(description, &options, &supplies),
-        (None, Some(unikernel), _) => {
+    let command_line = undescribed.bootparams.as_deref();
+    let planned = match (description, &undescribed.unikernel) {
+        (Some(description), _) => palisade_policy::load(description, &options, &supplies),
+        (None, Some(unikernel)) => {
             palisade_policy::for_unikernel(unikernel, command_line.unwrap_or_default(), &options, &supplies)
         }
-        (None, None, Some(directory)) => {
-            let certificate = source.cert.as_deref().zip(source.key.as_deref());
-            let site = Site { directory, certificate, command_line };
-            palisade_policy::for_site(&site, &options, &supplies)
+        (None, None) => {
+            let example = example::files();
+            let files = undescribed.site.as_deref().map_or(SiteFiles::Memory(&example), SiteFiles::Directory);
+            let certificate = undescribed.cert.as_deref().zip(undescribed.key.as_deref());
+            palisade_policy::for_site(&Site { files, certificate, command_line }, &options, &supplies)
         }
-        (None, None, None) => return Err(Failure::input("neither a description nor a unikernel is given")),
     };
     // A new authority is introduced even if nothing comes of the system: the next time it is not new.
     let authority = supplies.authority();

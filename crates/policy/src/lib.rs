@@ -31,17 +31,19 @@ use std::sync::Arc;
 pub use input::{LARGEST_PROGRAM, read_file};
 pub use machine::{BUILT_IN as BUILT_IN_MACHINES, MachineDescription};
 pub use options::{Certificate, Library, Options};
+pub use palisade_site::pack::File as SiteFile;
 pub use problem::{Problem, Problems};
+pub use rules::names::{flaw as name_flaw, is_reserved as is_reserved_name};
 pub use rules::{Rule, rules};
 pub use source::{Located, Place, Source};
 pub use system::{
     Arrival, Channel, CpuFrames, Data, Destination, End, EndAction, Event, Host, Network, NoDestination,
     Outbound, Partition, Port, Protocol, Publish, Schedule, Subject, System,
 };
-pub use undescribed::Site;
+pub use undescribed::{Site, SiteFiles};
 pub use units::{parse_duration, parse_size};
 
-use parse::Context;
+use parse::{Context, Files};
 use problem::Collector;
 
 /// A system that keeps every rule, and its plan.
@@ -68,7 +70,7 @@ pub fn load(path: &Path, options: &Options, library: &dyn Library) -> Result<Pla
     })?;
     let stem = path.file_stem().map_or_else(|| "system".into(), |stem| stem.to_string_lossy());
     let folder = path.parent().unwrap_or(Path::new(""));
-    plan_text(Source { name, text }, &stem, folder, options, library)
+    plan_text(Source { name, text }, &stem, Files { folder, site: None }, options, library)
 }
 
 /// Checks and allocates the system of one unikernel, which needs no description.
@@ -82,7 +84,8 @@ pub fn for_unikernel(
     library: &dyn Library,
 ) -> Result<Planned, Problems> {
     let described = undescribed::unikernel(path, command_line);
-    plan_text(described.source, &described.name, Path::new(""), options, library)
+    let files = Files { folder: Path::new(""), site: None };
+    plan_text(described.source, &described.name, files, options, library)
 }
 
 /// Checks and allocates the system of one website, served by the built-in unikernel `website`. It needs no description.
@@ -91,19 +94,24 @@ pub fn for_unikernel(
 /// Everything that is wrong with it.
 pub fn for_site(site: &Site<'_>, options: &Options, library: &dyn Library) -> Result<Planned, Problems> {
     let described = undescribed::site(site, &options.publish);
-    plan_text(described.source, &described.name, Path::new(""), options, library)
+    let in_memory = match site.files {
+        SiteFiles::Directory(_) => None,
+        SiteFiles::Memory(files) => Some(files),
+    };
+    let files = Files { folder: Path::new(""), site: in_memory };
+    plan_text(described.source, &described.name, files, options, library)
 }
 
 fn plan_text(
     source: Source,
     default_name: &str,
-    folder: &Path,
+    files: Files<'_>,
     options: &Options,
     library: &dyn Library,
 ) -> Result<Planned, Problems> {
     let source = Arc::new(source);
     let problems = Collector::default();
-    let context = Context { folder, options, library, problems: &problems };
+    let context = Context { files, options, library, problems: &problems };
     let system = parse::parse(&source, default_name, &context);
     rules::check_system(&system, &problems);
     if problems.has_errors() {

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use palisade_abi::plan::FatalAction;
+use palisade_site::pack::File as SiteFile;
 
 use crate::document::{self, Fields};
 use crate::elf::{File, InitStub};
@@ -25,11 +26,20 @@ pub(crate) use subject::NATIVES;
 
 /// What reading needs beside the text.
 pub(crate) struct Context<'a> {
-    /// Folder that relative paths start from.
-    pub(crate) folder: &'a Path,
+    /// Where the files are that the description names.
+    pub(crate) files: Files<'a>,
     pub(crate) options: &'a Options,
     pub(crate) library: &'a dyn Library,
     pub(crate) problems: &'a Collector,
+}
+
+/// Where the files are that a description names.
+#[derive(Clone, Copy)]
+pub(crate) struct Files<'a> {
+    /// Folder that relative paths start from.
+    pub(crate) folder: &'a Path,
+    /// What takes the place of the directory of a site.
+    pub(crate) site: Option<&'a [SiteFile]>,
 }
 
 /// Reads a description. What is wrong is reported and left out or replaced by its default, so that the rules can look
@@ -47,7 +57,7 @@ pub(crate) fn parse(source: &Arc<Source>, default_name: &str, context: &Context<
     let memory = fields.size("memory").map(|memory| memory.value);
     let cpus = fields.integer("cpus", 1..=u16::MAX).map(|cpus| cpus.value);
     let wanted = Wanted { memory: context.options.memory.or(memory), cpus: context.options.cpus.or(cpus) };
-    let machine = machine::load(&machine_name, context.folder, wanted, problems)
+    let machine = machine::load(&machine_name, context.files.folder, wanted, problems)
         .map(|machine| Located::new(Arc::new(machine), &machine_name.place));
     let on_end = fields.choice("on_end", &END_ACTIONS).map_or(EndAction::PowerOff, |action| action.value);
     let mut system = System {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::parse::Files;
 use crate::{Certificate, Library, Options, Planned, Problem, Problems, Source, plan_text};
 use palisade_abi::layout::{INIT_STUB, PROGRAM};
 
@@ -169,7 +170,8 @@ pub(crate) fn plan(text: &str) -> Result<Planned, Problems> {
 /// Plans the system of a text.
 pub(crate) fn plan_with(text: &str, options: &Options, library: &dyn Library) -> Result<Planned, Problems> {
     let source = Source { name: "test.toml".to_owned(), text: text.to_owned() };
-    plan_text(source, "test", std::path::Path::new("no/such/folder"), options, library)
+    let files = Files { folder: std::path::Path::new("no/such/folder"), site: None };
+    plan_text(source, "test", files, options, library)
 }
 
 /// A system with the unikernel `hello` and these lines behind its header.

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use palisade_site::pack::File as SiteFile;
+
 use crate::parse::parse_publish;
 use crate::rules;
 use crate::source::Source;
@@ -10,12 +12,31 @@ use crate::system::{Protocol, Publish};
 /// A website that is to be served.
 #[derive(Debug, Clone, Copy)]
 pub struct Site<'a> {
-    /// The directory with its files.
-    pub directory: &'a Path,
+    /// Its files.
+    pub files: SiteFiles<'a>,
     /// The PEM files of its certificate and key; without them it gets ones for development.
     pub certificate: Option<(&'a Path, &'a Path)>,
     /// Command line of the unikernel, in place of the one that gives it a fixed address.
     pub command_line: Option<&'a str>,
+}
+
+/// Where the files of a website are.
+#[derive(Debug, Clone, Copy)]
+pub enum SiteFiles<'a> {
+    /// In this directory.
+    Directory(&'a Path),
+    /// In memory: the site that comes with the command.
+    Memory(&'a [SiteFile]),
+}
+
+impl SiteFiles<'_> {
+    /// What the description calls them.
+    fn name(&self) -> String {
+        match self {
+            Self::Directory(directory) => path_string(directory),
+            Self::Memory(_) => toml_string("the built-in example"),
+        }
+    }
 }
 
 /// A description that nobody wrote.
@@ -46,7 +67,7 @@ pub(crate) fn site(site: &Site<'_>, published: &[String]) -> Undescribed {
     let mut text = format!(
         "name = \"website\"\nmachine = \"qemu-q35\"\n\n[subject.website]\nunikernel = \"website\"\nsite = {}\n\
          bootparams = {}\nram = \"128 MiB\"\nrestart = \"on-failure\"\npublish = {PUBLISH:?}\n",
-        path_string(site.directory),
+        site.files.name(),
         toml_string(&command_line),
     );
     if let Some((certificate, key)) = site.certificate {
@@ -128,7 +149,8 @@ mod tests {
     #[test]
     fn a_site_without_a_description_is_the_website_that_comes_with_palisade() {
         let text = include_str!("../../../systems/website.toml");
-        let own = Site { directory: Path::new("website"), certificate: None, command_line: None };
+        let files = SiteFiles::Directory(Path::new("website"));
+        let own = Site { files, certificate: None, command_line: None };
         let made = site(&own, &[]).source.text;
         assert_eq!(made.parse::<toml::Table>(), text.parse::<toml::Table>());
     }

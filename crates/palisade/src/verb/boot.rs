@@ -18,14 +18,18 @@ use crate::terminal::Terminal;
 /// Boots a system, shows its log, and ends as its unikernels did.
 pub(crate) fn boot(arguments: &Boot, terminal: &Terminal) -> Result<Exit, Failure> {
     let size = MachineSize { memory: arguments.memory.as_deref(), cpus: arguments.smp };
-    let planned = system::plan(&arguments.system, size, &arguments.publish, terminal)?;
+    let planned = system::plan(&arguments.system, size, &arguments.surroundings.publish, terminal)?;
     let image = system::image(&planned, terminal)?;
     let emulator = emulator(arguments)?;
     let plan = &planned.plan;
     let names: Vec<_> = plan.subjects.iter().map(|subject| subject.name.as_str()).collect();
-    let directory =
-        arguments.output.as_deref().map(|path| OutputDirectory::create(path, &names)).transpose()?;
-    let connection = connect(&planned, arguments.tap.as_deref())?;
+    let directory = arguments
+        .surroundings
+        .output
+        .as_deref()
+        .map(|path| OutputDirectory::create(path, &names))
+        .transpose()?;
+    let connection = connect(&planned, arguments.surroundings.tap.as_deref())?;
     let (network, published) = connection.map_or((None, Vec::new()), |it| (Some(it.network), it.published));
     let machine = Machine {
         image: Image::Kernel(&image.bytes),
@@ -34,7 +38,7 @@ pub(crate) fn boot(arguments: &Boot, terminal: &Terminal) -> Result<Exit, Failur
         accelerator: accelerator(arguments),
         on_reset: if arguments.reboot { OnReset::BootAgain } else { OnReset::End },
         network,
-        limit: arguments.limit,
+        limit: arguments.surroundings.limit,
     };
     announce(&machine, plan, &emulator, terminal)?;
     // After a reset there is a life after the kernel's last words.

@@ -50,7 +50,10 @@ pub(super) fn all(
 /// A directory as a website.
 fn pack(directory: &Located<String>, context: &Context<'_>) -> Option<Data> {
     let options = palisade_site::Options { newest: context.options.newest };
-    let packed = palisade_site::pack(&context.folder.join(&directory.value), &options);
+    let packed = match context.files.site {
+        Some(files) => Ok(palisade_site::pack::pack_files(files.to_vec())),
+        None => palisade_site::pack(&context.files.folder.join(&directory.value), &options),
+    };
     let packed = packed.map_err(|error| {
         context.problems.add(
             Problem::error(&reading::FILE, format!("the site cannot be packed: {error}"))
@@ -63,7 +66,7 @@ fn pack(directory: &Located<String>, context: &Context<'_>) -> Option<Data> {
 }
 
 fn read(name: Located<String>, file: &Located<String>, largest: u64, context: &Context<'_>) -> Option<Data> {
-    let path = context.folder.join(&file.value);
+    let path = context.files.folder.join(&file.value);
     let bytes = read_file(&path, largest)
         .map_err(|error| {
             context.problems.add(

@@ -97,7 +97,7 @@ fn load(name: &Located<String>, context: &Context<'_>) -> Option<Arc<Program>> {
         let bytes = context.library.program(&name.value)?;
         return judge(&bytes, name, context);
     }
-    let path = context.folder.join(&name.value);
+    let path = context.files.folder.join(&name.value);
     match read_file(&path, LARGEST_PROGRAM) {
         Ok(bytes) => judge(&bytes, name, context),
         Err(error) => {

@@ -34,13 +34,25 @@ pub(crate) static COUNT: Rule = Rule {
     check: Check::System(check_count),
 };
 
+/// Why this is no name for a system, a subject, a channel or a partition, if it is none.
+#[must_use]
+pub fn flaw(name: &str) -> Option<String> {
+    match name.chars().find(|c| !is_allowed(*c)) {
+        Some(c) => Some(format!("`{}` cannot be part of it", c.escape_default())),
+        None if name.is_empty() => Some("it is empty".to_owned()),
+        None if name.len() > MAX_NAME => Some(format!("it has {} characters", name.len())),
+        None => None,
+    }
+}
+
 /// Whether names can have this character.
 pub(crate) fn is_allowed(c: char) -> bool {
     matches!(c, 'a'..='z' | '0'..='9' | '_' | '-')
 }
 
-/// Whether it is the name of something that systems have of themselves.
-pub(crate) fn is_reserved(name: &str) -> bool {
+/// Whether it is the name of something that systems have of themselves, so that no unikernel can be called like it.
+#[must_use]
+pub fn is_reserved(name: &str) -> bool {
     RESERVED_NAMES.contains(&name)
 }
 
@@ -78,12 +90,7 @@ fn check_syntax(system: &System, problems: &Collector) {
     for (what, name) in
         [("system", &system.name)].into_iter().chain(subjects).chain(channels).chain(partitions)
     {
-        let wrong = match name.value.chars().find(|c| !is_allowed(*c)) {
-            Some(c) => format!("`{}` cannot be part of it", c.escape_default()),
-            None if name.value.is_empty() => "it is empty".to_owned(),
-            None if name.value.len() > MAX_NAME => format!("it has {} characters", name.value.len()),
-            None => continue,
-        };
+        let Some(wrong) = flaw(&name.value) else { continue };
         problems.add(
             Problem::error(
                 &SYNTAX,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::plan::{Backing, Rights};
 use crate::testing::{TestLibrary, assert_breaks, assert_passes, hello_with, plan, plan_with};
-use crate::{Library, Options, Planned, Problems, Site, for_site};
+use crate::{Library, Options, Planned, Problems, Site, SiteFile, SiteFiles, for_site};
 
 /// A folder with a site and files.
 fn folder() -> tempfile::TempDir {
@@ -161,7 +161,8 @@ fn a_site_without_a_first_page_is_warned_of() {
 #[test]
 fn a_site_needs_no_description() {
     let folder = folder();
-    let site = Site { directory: &folder.path().join("site"), certificate: None, command_line: None };
+    let directory = folder.path().join("site");
+    let site = Site { files: SiteFiles::Directory(&directory), certificate: None, command_line: None };
     let planned = assert_passes(for_site(&site, &Options::default(), &TestLibrary::new()));
     assert_eq!((planned.plan.name.as_str(), planned.plan.subjects.len()), ("website", 5));
     let pem = folder.path().join("pem");
@@ -170,4 +171,14 @@ fn a_site_needs_no_description() {
     let website = &planned.system.subjects[4];
     assert_eq!(website.command_line.value, "--ipv4=10.0.0.2/24");
     assert_eq!(&*website.data[1].contents, b"-----BEGIN");
+}
+
+#[test]
+fn a_site_in_memory_needs_no_directory() {
+    let file = SiteFile { path: "/index.html".into(), content: b"<p>hello</p>".to_vec(), modified: 1 };
+    let site = Site { files: SiteFiles::Memory(&[file]), certificate: None, command_line: None };
+    let planned = assert_passes(for_site(&site, &Options::default(), &TestLibrary::new()));
+    let data = &planned.system.subjects[4].data[0];
+    let archive = palisade_site::Archive::parse(&data.contents).unwrap();
+    assert!(data.name.value == "site" && archive.lookup("/index.html").is_some());
 }
