@@ -18,6 +18,7 @@ mod outcome;
 mod output;
 mod published;
 mod readiness;
+mod session;
 mod supplies;
 mod system;
 mod terminal;

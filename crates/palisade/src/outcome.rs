@@ -6,9 +6,33 @@ use serde_json::{Value, json};
 
 use crate::exit::Exit;
 
+/// What a system runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A machine of its own.
+    Machine,
+}
+
+impl Place {
+    /// What ends when it ends.
+    const fn what(self) -> &'static str {
+        match self {
+            Self::Machine => "machine",
+        }
+    }
+
+    /// What it had begun with.
+    pub(crate) const fn start(self) -> &'static str {
+        match self {
+            Self::Machine => "power-on",
+        }
+    }
+}
+
 /// What is known so far.
 #[derive(Debug, Clone)]
 pub(crate) struct Outcome {
+    place: Place,
     subjects: Vec<Subject>,
     all_ended: bool,
     kernel: Option<KernelEnd>,
@@ -40,12 +64,12 @@ enum KernelEnd {
 impl Outcome {
     /// Nothing happened yet to these subjects: name, and whether it is a unikernel; in the order of the description.
     #[must_use]
-    pub(crate) fn new<'a>(subjects: impl IntoIterator<Item = (&'a str, bool)>) -> Self {
+    pub(crate) fn new<'a>(place: Place, subjects: impl IntoIterator<Item = (&'a str, bool)>) -> Self {
         let subjects = subjects
             .into_iter()
             .map(|(name, unikernel)| Subject { name: name.into(), unikernel, ending: None, generation: 1 })
             .collect();
-        Self { subjects, all_ended: false, kernel: None }
+        Self { place, subjects, all_ended: false, kernel: None }
     }
 
     /// Takes a line of the supervisor.
@@ -85,7 +109,7 @@ impl Outcome {
     #[must_use]
     pub(crate) fn summary(&self, report: &Report) -> String {
         let how = match (&self.kernel, &report.end) {
-            (_, End::Interrupted(signal)) => format!("{signal} ended the machine"),
+            (_, End::Interrupted(signal)) => format!("{signal} ended the {}", self.place.what()),
             (Some(KernelEnd::Refused(why)), _) => format!("the kernel refused the machine: {why}"),
             (Some(KernelEnd::Stopped(why)), _) => format!("the kernel stopped: {why}"),
             (None, End::TimeRanOut) => "time ran out".into(),

@@ -1,4 +1,4 @@
-//! Watching for the first answers of a machine's websites, while it runs.
+//! Watching for the first answers of a system's websites, while it runs.
 
 use std::io;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::ask::ask;
+use crate::outcome::Place;
 use crate::published::{Published, Service};
 use crate::terminal::Terminal;
 
@@ -27,17 +28,17 @@ struct Watch {
 /// A first answer.
 #[derive(Debug, Clone, Copy)]
 struct Answer {
-    /// Since the machine was switched on.
+    /// Since the system started.
     after: Duration,
     /// Of HTTP.
     status: u16,
 }
 
 impl Readiness {
-    /// Begins to ask: the machine is switched on now. What is no website is only told.
-    pub(crate) fn watch(published: Vec<Published>, terminal: Terminal) -> Self {
+    /// Begins to ask: the system starts now. What is no website is only told.
+    pub(crate) fn watch(published: Vec<Published>, place: Place, terminal: Terminal) -> Self {
         let over = Arc::new(AtomicBool::new(false));
-        let power_on = Instant::now();
+        let start = Instant::now();
         let watch = |published: Published| {
             if matches!(published.service, Service::Unknown) {
                 let (host, port) = (published.host(), published.forward.host.port());
@@ -47,14 +48,14 @@ impl Readiness {
                 return Watch { published, thread: None };
             }
             let (over, asked) = (over.clone(), published.clone());
-            let thread = thread::spawn(move || first_answer(&asked, power_on, &over, terminal));
+            let thread = thread::spawn(move || first_answer(&asked, (place, start), &over, terminal));
             Watch { published, thread: Some(thread) }
         };
         let watches = published.into_iter().map(watch).collect();
         Self { over, watches }
     }
 
-    /// The machine has ended: says which websites never answered. Everything is also given as objects.
+    /// The system has ended: says which websites never answered. Everything is also given as objects.
     pub(crate) fn finish(mut self, terminal: &Terminal) -> Vec<Value> {
         self.stop();
         let conclude = |watch: Watch| {
@@ -98,7 +99,7 @@ impl Drop for Readiness {
 /// ones are patient, because a slow computer needs that.
 fn first_answer(
     published: &Published,
-    power_on: Instant,
+    (place, start): (Place, Instant),
     over: &AtomicBool,
     terminal: Terminal,
 ) -> Option<Answer> {
@@ -107,11 +108,11 @@ fn first_answer(
     while !is_over() {
         match ask(published, patience, &is_over) {
             Ok(status) => {
-                let answer = Answer { after: power_on.elapsed(), status };
-                tell(published, answer, terminal);
+                let answer = Answer { after: start.elapsed(), status };
+                tell(published, answer, place, terminal);
                 return Some(answer);
             }
-            // The emulator does not listen yet.
+            // Nobody listens yet.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
             Err(_) => {
                 patience = (patience + patience / 4).min(LAST_PATIENCE);
@@ -123,7 +124,7 @@ fn first_answer(
     None
 }
 
-fn tell(published: &Published, Answer { after, status }: Answer, terminal: Terminal) {
+fn tell(published: &Published, Answer { after, status }: Answer, place: Place, terminal: Terminal) {
     let Some(url) = published.url() else { return };
     let seconds = after.as_secs_f64();
     if terminal.json() {
@@ -132,7 +133,7 @@ fn tell(published: &Published, Answer { after, status }: Answer, terminal: Termi
         let _ = terminal.object(&answered);
     }
     let how = if status < 400 { String::new() } else { format!(" with status {status}") };
-    terminal.remark(format_args!("{url}  (answered{how} after {seconds:.2} s since power-on)"));
+    terminal.remark(format_args!("{url}  (answered{how} after {seconds:.2} s since {})", place.start()));
 }
 
 const FIRST_PATIENCE: Duration = Duration::from_millis(500);
