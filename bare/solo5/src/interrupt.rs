@@ -1,6 +1,8 @@
 //! Interrupts: target events that the policy turns into an interrupt of this program.
 
-pub use crate::arch::{disable_interrupts as disable, enable_interrupts as enable};
+pub use crate::arch::{
+    disable_interrupts as disable, enable_interrupts as enable, suspend_interrupts as suspend,
+};
 
 use crate::arch::Global;
 

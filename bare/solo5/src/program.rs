@@ -40,7 +40,7 @@ pub struct Entry {
 
 /// Runs the program on its final stack.
 pub(crate) extern "C" fn start(_boot_info: u64, generation: u64) -> ! {
-    arch::install_descriptors();
+    arch::catch_exceptions();
     clock::start();
     status::started(generation);
     sleep::start();

@@ -2,20 +2,21 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use palisade_abi::platform::ExceptionFrame;
 use palisade_abi::status::Abort;
 use palisade_services::text::Text;
 
-use crate::arch::{Frame, fault_address, halt_forever};
+use crate::arch::halt_forever;
 use crate::{console, exit, status};
 
-/// Reports an exception and ends the program.
-pub(crate) fn report(frame: &Frame) -> ! {
+/// Reports an exception and ends the program. If it is a page fault, an access to `address` caused it.
+pub(crate) fn report(frame: &ExceptionFrame, address: u64) -> ! {
     static REPORTING: AtomicBool = AtomicBool::new(false);
     if REPORTING.swap(true, Ordering::Relaxed) {
         // The report itself faults.
         halt_forever();
     }
-    let address = if frame.vector == PAGE_FAULT { fault_address() } else { 0 };
+    let address = if frame.vector == PAGE_FAULT { address } else { 0 };
     status::aborted(&Abort {
         vector: frame.vector as u32,
         error_code: frame.error_code as u32,

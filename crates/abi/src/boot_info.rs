@@ -22,7 +22,7 @@ pub struct BootInfo {
     pub command_line: u64,
     /// Guest address of the manifest: 0, because a program has its own.
     pub manifest: u64,
-    /// Features of the host: 0.
+    /// Features of the host: 0 on a kernel, [`crate::platform::HOSTED`] in a process.
     pub host_features: u32,
     /// Features of the guest: 0.
     pub guest_features: u32,
@@ -32,6 +32,8 @@ pub struct BootInfo {
 
 /// Offset of [`BootInfo::cpu_cycle_freq`].
 pub const CPU_CYCLE_FREQ_OFFSET: usize = 16;
+/// Offset of [`BootInfo::host_features`].
+pub const HOST_FEATURES_OFFSET: usize = 40;
 /// Offset of the command line in the region.
 pub const COMMAND_LINE_OFFSET: usize = 64;
 
@@ -88,6 +90,7 @@ pub fn read(region: &[u8]) -> Option<(BootInfo, &[u8])> {
 
 const _: () = {
     assert!(offset_of!(BootInfo, cpu_cycle_freq) == CPU_CYCLE_FREQ_OFFSET);
+    assert!(offset_of!(BootInfo, host_features) == HOST_FEATURES_OFFSET);
     assert!(offset_of!(BootInfo, command_line) == 24 && offset_of!(BootInfo, manifest) == 32);
     assert!(offset_of!(BootInfo, guest_features) == 44 && offset_of!(BootInfo, net_ring) == 48);
     assert!(size_of::<BootInfo>() == 56 && size_of::<BootInfo>() <= COMMAND_LINE_OFFSET);

@@ -30,6 +30,16 @@ pub const CPU_DATA_SIZE: u64 = 4 * PAGE;
 
 /// First address that programs may use. Linux keeps what lies below to itself, and the null page must fault.
 pub const LOWEST: u64 = 0x1_0000;
+/// Where a Linux process that hosts a subject has its launcher, up to [`LAUNCHER_END`]. On a kernel nothing is there.
+pub const LAUNCHER: u64 = 0x14_0000;
+/// The launch table, read only.
+pub const LAUNCH_TABLE: u64 = 0x18_0000;
+/// Bytes of the launch table, from one end of its region to the other.
+pub const LAUNCH_TABLE_SIZE: u64 = 0x4_0000;
+/// The page in which a launcher leaves how its subject ended.
+pub const FAULT_RECORD: u64 = 0x1f_0000;
+/// First address after the launcher and its pages.
+pub const LAUNCHER_END: u64 = PROGRAM;
 /// Where linkers put a program: its segments follow from here, the RAM follows the last one. (Before ABI version 3 it was
 /// 0x100000.)
 pub const PROGRAM: u64 = 0x20_0000;
@@ -61,6 +71,8 @@ pub const REPORT: u64 = 0xe_0004_0000;
 pub const CRASH_RECORD: u64 = 0xe_0005_0000;
 /// A native subject's configuration.
 pub const CONFIG: u64 = 0xe_0006_0000;
+/// The platform page: functions of the process that hosts the subject (read only). On a kernel it does not exist.
+pub const PLATFORM: u64 = 0xe_0007_0000;
 /// Top of the guarded stack of a program that asks for one; the stack grows down from here.
 pub const STACK_TOP: u64 = 0xe_0800_0000;
 /// Status pages of other subjects, in the order of their identifiers (supervisor, read only).

@@ -300,6 +300,12 @@ pub mod trap {
     /// The subject executed `pause`. Not a fault, and the subject is not stopped: its event says that it may have written
     /// something, for unikernels that tell nobody.
     pub const PAUSE: u8 = 47;
+    /// A system call of Linux that the subject may not make. Only where a process hosts the subject.
+    pub const SYSTEM_CALL: u8 = 48;
+    /// Killed from outside, by the signal that stands as address. Only where a process hosts the subject.
+    pub const KILLED: u8 = 49;
+    /// An exception while another one was handled. Only where a process hosts the subject; a kernel sees a triple fault.
+    pub const UNHANDLED: u8 = 50;
 }
 
 /// What raising a source event does.

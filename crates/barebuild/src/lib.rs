@@ -52,7 +52,7 @@ pub fn rerun_if_changed(workspace: &Path) -> Result<(), Error> {
 }
 
 /// Programs that must not contain a panic: nobody would be there to see it.
-const PANIC_FREE: [&str; 6] = ["kernel", "init", "time", "log", "supervisor", "nic"];
+const PANIC_FREE: [&str; 7] = ["kernel", "init", "launcher", "time", "log", "supervisor", "nic"];
 
 /// Members of the host workspace that freestanding programs link.
 const SHARED: [&str; 7] =

@@ -1,15 +1,18 @@
-//! What a subject is told: subject info and boot info. The kernel fills in frequencies at boot.
+//! What a subject is told: subject info and boot info. The kernel, or whoever is in its place, fills in frequencies.
 
 use palisade_abi::boot_info::{self, CommandLineError};
 use palisade_abi::layout::{BOOT_INFO, BOOT_INFO_SIZE, MAX_COMMAND_LINE, SUBJECT_INFO_SIZE};
 use palisade_abi::subject_info::{Builder, Content, Data, MemoryKind, MemoryResource, Version};
-use palisade_policy::plan::{InfoVersion, Region, ResourceData, Subject};
+use palisade_policy::plan::{Backing, InfoVersion, Region, ResourceData, Subject};
 
 use crate::error::PackError;
-use crate::place::PlacedRegion;
+use crate::store::padded_digest;
 
-/// The subject info of a subject whose regions lie at `regions`.
-pub(crate) fn subject_info(subject: &Subject, regions: &[PlacedRegion]) -> Result<Vec<u8>, PackError> {
+/// The subject info of a subject whose regions have these digests.
+///
+/// # Errors
+/// Something of the subject does not fit into it.
+pub fn subject_info(subject: &Subject, digests: &[Option<[u8; 32]>]) -> Result<Vec<u8>, PackError> {
     let refuse = |what: &str, error| {
         PackError::subject(&subject.name, format!("{what} cannot be in its subject info: {error:?}"))
     };
@@ -30,7 +33,7 @@ pub(crate) fn subject_info(subject: &Subject, regions: &[PlacedRegion]) -> Resul
                     let problem = format!("resource \"{}\" has an unknown kind", resource.name);
                     PackError::subject(&subject.name, problem)
                 })?;
-                let digest = digest(subject, regions, *address, *size);
+                let digest = digest_at(subject, digests, *address, *size);
                 Data::Memory(MemoryResource {
                     kind,
                     content: if digest.is_some() { Content::File } else { Content::Uninitialized },
@@ -49,8 +52,11 @@ pub(crate) fn subject_info(subject: &Subject, regions: &[PlacedRegion]) -> Resul
     Ok(bytes.to_vec())
 }
 
-/// The boot info of a subject, with its command line.
-pub(crate) fn boot_info(subject: &Subject, region: &Region) -> Result<Vec<u8>, PackError> {
+/// The boot info of a subject, with its command line. `region` is where it finds it.
+///
+/// # Errors
+/// It would not be where programs look for it, or the command line does not fit.
+pub fn boot_info(subject: &Subject, region: &Region) -> Result<Vec<u8>, PackError> {
     let refuse = |problem: String| PackError::subject(&subject.name, problem);
     if (region.address, region.size) != (BOOT_INFO, BOOT_INFO_SIZE) {
         return Err(refuse(format!("its boot info must be {BOOT_INFO_SIZE} bytes at {BOOT_INFO:#x}")));
@@ -72,8 +78,17 @@ pub(crate) fn boot_info(subject: &Subject, region: &Region) -> Result<Vec<u8>, P
     Ok(bytes.to_vec())
 }
 
+/// SHA-256 of a region, if its content is known and stays: what [`subject_info`] has to be told.
+#[must_use]
+pub fn digest(region: &Region) -> Option<[u8; 32]> {
+    match &region.backing {
+        Backing::Content(content) => Some(padded_digest(content, region.size)),
+        _ => None,
+    }
+}
+
 /// The digest of the region that is exactly this memory, if its content is known.
-fn digest(subject: &Subject, regions: &[PlacedRegion], address: u64, size: u64) -> Option<[u8; 32]> {
+fn digest_at(subject: &Subject, digests: &[Option<[u8; 32]>], address: u64, size: u64) -> Option<[u8; 32]> {
     let index = subject.regions.iter().position(|r| (r.address, r.size) == (address, size))?;
-    regions.get(index)?.digest
+    *digests.get(index)?
 }

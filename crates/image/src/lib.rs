@@ -7,6 +7,8 @@
 //! [`verify`](mod@verify) proves from the bytes of a finished image that its parts are walled off. It shares no code with the
 //! packer.
 //!
+//! [`info`] makes what a subject is told, for images and for whoever runs systems without one.
+//!
 //! [`iso`] wraps such a file into a bootable disc; [`output`] writes files so that no half of one is ever seen.
 
 #![forbid(unsafe_code)]
@@ -17,7 +19,7 @@ mod cpuid;
 mod devices;
 mod elf;
 mod error;
-mod info;
+pub mod info;
 pub mod iso;
 mod kernel;
 mod map;

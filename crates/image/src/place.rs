@@ -84,7 +84,8 @@ fn place_subject(subject: &Subject, store: &mut Store) -> Result<PlacedSubject, 
     }
     let info = only(subject, "subject info", |r| matches!(r.backing, Backing::SubjectInfo))?;
     let boot = only(subject, "boot info", |r| matches!(r.backing, Backing::BootInfo))?;
-    store.fill(regions[info].address, &info::subject_info(subject, &regions)?);
+    let digests: Vec<_> = regions.iter().map(|region| region.digest).collect();
+    store.fill(regions[info].address, &info::subject_info(subject, &digests)?);
     let timed_event = subject.regions.iter().position(|r| r.address == TIMED_EVENT);
     if let Some(msr) = subject.msrs.iter().find(|msr| !bitmap::can_grant(**msr)) {
         return Err(PackError::subject(&subject.name, format!("MSR {msr:#x} cannot be passed through")));

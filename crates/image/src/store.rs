@@ -111,7 +111,7 @@ fn offset(address: u64) -> usize {
 }
 
 /// SHA-256 of `content` padded with zeros to `size`.
-fn padded_digest(content: &[u8], size: u64) -> [u8; 32] {
+pub(crate) fn padded_digest(content: &[u8], size: u64) -> [u8; 32] {
     const ZEROS: [u8; 4096] = [0; 4096];
     let mut hash = Sha256::new();
     hash.update(content);

@@ -2,8 +2,19 @@
 
 use core::arch::global_asm;
 
-use super::global;
+use palisade_abi::platform::ExceptionFrame;
+
+use super::platform::{self, Place};
+use super::{descriptors, global, instructions};
 use crate::{interrupt, trap};
+
+/// Has exceptions reported, and interrupts given to their handlers.
+pub(crate) fn catch_exceptions() {
+    match platform::place() {
+        Place::Process(platform) => (platform.handle_exceptions)(hosted_exception),
+        Place::Kernel | Place::KernelOnAmd => descriptors::install(),
+    }
+}
 
 /// Number of interrupt vectors.
 pub(crate) const COUNT: usize = 256;
@@ -16,21 +27,6 @@ pub(crate) fn stub(vector: usize) -> u64 {
         static vector_stubs: u8;
     }
     (&raw const vector_stubs) as u64 + (vector * STUB_SIZE) as u64
-}
-
-/// The registers of the interrupted program, as the code below pushes them.
-#[repr(C)]
-pub(crate) struct Frame {
-    /// R15 first, RAX last.
-    general: [u64; 15],
-    pub(crate) vector: u64,
-    /// Pushed by the processor for some exceptions; 0 for the others.
-    pub(crate) error_code: u64,
-    pub(crate) rip: u64,
-    cs: u64,
-    pub(crate) rflags: u64,
-    pub(crate) rsp: u64,
-    ss: u64,
 }
 
 const STUB_SIZE: usize = 16;
@@ -99,11 +95,17 @@ global_asm!(
     options(att_syntax),
 );
 
-extern "C" fn dispatch(frame: &Frame) {
+extern "C" fn dispatch(frame: &ExceptionFrame) {
     if frame.vector < EXCEPTIONS as u64 {
         // SAFETY: the report of an exception does not return.
         unsafe { global::abandon_interrupted() };
-        trap::report(frame);
+        trap::report(frame, instructions::fault_address());
     }
     interrupt::arrived(frame.vector);
+}
+
+extern "C" fn hosted_exception(frame: &ExceptionFrame, address: u64) -> ! {
+    // SAFETY: the report of an exception does not return.
+    unsafe { global::abandon_interrupted() };
+    trap::report(frame, address)
 }

@@ -1,0 +1,109 @@
+//! Runs a system on Linux, without an emulator and without privileges.
+//!
+//! The plan is the one that an image would be made from. Each unikernel becomes a process whose address space holds what the
+//! plan gives the subject, at the plan's addresses and with the plan's rights, and nothing else; it can make five system
+//! calls, and reaches nothing but event descriptors. Channels are memory that exactly two processes share. One more process
+//! is the network.
+//!
+//! What the kernel, `supervisor`, `log` and `time` do in a machine, [`run`] does itself, by the code that they use. It is
+//! not involved when unikernels, or a unikernel and the network, exchange data.
+
+#![deny(unsafe_code)]
+
+mod clock;
+mod content;
+mod debugger;
+mod descriptors;
+mod ending;
+mod error;
+mod filter;
+mod journal;
+mod memory;
+mod namespaces;
+mod refuse;
+mod run;
+mod spawn;
+mod subject;
+mod supervisor;
+mod wiring;
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use palisade_policy::plan::Plan;
+
+pub use error::Error;
+pub use run::run;
+
+/// What to run, and how.
+#[derive(Debug)]
+pub struct Settings<'a> {
+    /// The system.
+    pub plan: &'a Plan,
+    /// The launcher: the program `launcher` of the freestanding workspace.
+    pub launcher: &'a [u8],
+    /// How long it may run.
+    pub limit: Option<Duration>,
+    /// The run ends when this becomes readable.
+    pub stop: Option<BorrowedFd<'a>>,
+    /// The subject that waits, at each start, until a debugger is attached to its process.
+    pub debug: Option<&'a str>,
+}
+
+/// What happens during a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Happening<'a> {
+    /// What the serial port of a machine would carry: lines of the form `[name] text`, each ended by CR and LF. The lines
+    /// of `supervisor` say what becomes of the others.
+    Output(&'a [u8]),
+    /// A subject is about to run, or is waiting for a debugger to be attached.
+    Started {
+        /// Its identifier.
+        subject: u16,
+        /// How many times it was started.
+        generation: u64,
+        /// Number of its process.
+        process: i32,
+    },
+    /// Something about this computer that the user should know.
+    Remark(&'a str),
+}
+
+/// What whoever takes the happenings wants next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Go on.
+    Continue,
+    /// End the system.
+    End,
+}
+
+/// Takes what happens, in its order.
+pub type Sink<'a> = dyn FnMut(Happening<'_>) -> io::Result<Next> + 'a;
+
+/// What is known of a run after its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// How it ended.
+    pub end: End,
+    /// How long it ran.
+    pub duration: Duration,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// The system would have powered its machine off.
+    PowerOff,
+    /// It would have reset it.
+    Reset,
+    /// The subject with this name stopped the system.
+    Panic(String),
+    /// The time given was used up.
+    TimeRanOut,
+    /// [`Settings::stop`] became readable.
+    Asked,
+    /// Whoever takes the happenings had enough.
+    Stopped,
+}

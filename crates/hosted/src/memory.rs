@@ -1,0 +1,97 @@
+//! Memory that has no name: what several processes share, and what nobody can change.
+
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::ptr;
+
+use palisade_abi::volatile::Shared;
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+/// Memory that processes share. Pages exist once they are used.
+#[derive(Debug)]
+pub(crate) struct SharedMemory {
+    descriptor: OwnedFd,
+    address: *mut core::ffi::c_void,
+    size: u64,
+}
+
+impl SharedMemory {
+    /// New memory, all zero.
+    pub(crate) fn new(size: u64) -> io::Result<Self> {
+        let descriptor = memfd_create("palisade-shared", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        ftruncate(&descriptor, size)?;
+        // Nobody can take pages from under somebody else.
+        fcntl_add_seals(&descriptor, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+        Self::map(descriptor, size)
+    }
+
+    /// Memory that another process made with this size.
+    pub(crate) fn map(descriptor: OwnedFd, size: u64) -> io::Result<Self> {
+        let length = usize::try_from(size).map_err(|_| Errno::INVAL)?;
+        let rights = ProtFlags::READ | ProtFlags::WRITE;
+        let flags = MapFlags::SHARED | MapFlags::NORESERVE;
+        // SAFETY: Linux chooses an address where nothing else is.
+        let address = unsafe { mmap(ptr::null_mut(), length, rights, flags, &descriptor, 0) }?;
+        Ok(Self { descriptor, address, size })
+    }
+
+    /// A part of it; `None` if that is not inside.
+    pub(crate) fn part(&self, offset: u64, size: u64) -> Option<Shared<'_>> {
+        offset.checked_add(size).filter(|end| *end <= self.size)?;
+        let address = (self.address as u64).checked_add(offset)?;
+        // SAFETY: the range is inside the mapping (checked above), which is writable and exists as long as `self`. This
+        // process reaches it through `Shared` only. Its file cannot shrink, so its pages stay.
+        unsafe { Shared::new(address, size) }
+    }
+}
+
+impl AsFd for SharedMemory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+impl Drop for SharedMemory {
+    fn drop(&mut self) {
+        // SAFETY: the range was mapped by `map`, and whoever borrowed parts of it is gone. Without it nothing is lost if it
+        // fails.
+        let _ = unsafe { munmap(self.address, self.size as usize) };
+    }
+}
+
+/// Memory with this size that holds these pieces, each at its offset, and that nobody can change any more.
+pub(crate) fn sealed<'a>(
+    name: &str,
+    size: u64,
+    pieces: impl IntoIterator<Item = (u64, &'a [u8])>,
+) -> io::Result<OwnedFd> {
+    let file = File::from(memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
+    file.set_len(size)?;
+    seal(file, pieces)
+}
+
+/// A program, to be executed by its descriptor.
+pub(crate) fn executable(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // Linux before 6.3 does not know that there could be others than executable ones.
+    let descriptor = memfd_create(name, flags | MemfdFlags::EXEC).or_else(|error| match error {
+        Errno::INVAL => memfd_create(name, flags),
+        other => Err(other),
+    })?;
+    seal(File::from(descriptor), [(0, bytes)])
+}
+
+fn seal<'a>(file: File, pieces: impl IntoIterator<Item = (u64, &'a [u8])>) -> io::Result<OwnedFd> {
+    for (offset, bytes) in pieces {
+        file.write_all_at(bytes, offset)?;
+    }
+    let seals = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+    fcntl_add_seals(&file, seals)?;
+    Ok(file.into())
+}

@@ -1,0 +1,200 @@
+//! A subject and its process.
+
+use std::ffi::CString;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use palisade_abi::init_table::Operation;
+use palisade_abi::launch::{self, Header, Instruction, Word, flags, stage};
+use palisade_abi::layout::{BOOT_INFO, LAUNCH_TABLE_SIZE, PAGE, TIMED_EVENT};
+use palisade_abi::report::SubjectReport;
+use palisade_abi::volatile::Shared;
+use palisade_policy::plan::{Exceptions, Plan, Subject};
+use rustix::pipe::{PipeFlags, pipe_with};
+use zerocopy::{FromZeros, IntoBytes};
+
+use crate::clock::Clock;
+use crate::content::AddressSpace;
+use crate::memory::{SharedMemory, sealed};
+use crate::spawn::{Process, Program};
+use crate::wiring::{Ends, Wiring};
+use crate::{Error, debugger, ending, filter};
+
+/// A subject with everything that its process is made from.
+pub(crate) struct HostedSubject<'a> {
+    /// Its identifier.
+    pub(crate) id: u16,
+    /// How many times it was started.
+    pub(crate) generation: u64,
+    subject: &'a Subject,
+    space: AddressSpace,
+    ends: Ends<'a>,
+    wake: BorrowedFd<'a>,
+    filter: Vec<Instruction>,
+    record: Shared<'a>,
+    debug: bool,
+    life: Option<Life>,
+}
+
+/// What all subjects' processes are made from.
+pub(crate) struct Ground<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) memory: &'a SharedMemory,
+    pub(crate) wiring: &'a Wiring,
+    pub(crate) launcher: BorrowedFd<'a>,
+    pub(crate) clock: Clock,
+    pub(crate) namespaces: u64,
+    /// Where the records of the subjects begin in the shared memory.
+    pub(crate) records: u64,
+}
+
+/// A process, and what it has to say while it is launched.
+struct Life {
+    process: Process,
+    start: Option<OwnedFd>,
+    waits: bool,
+}
+
+impl<'a> HostedSubject<'a> {
+    /// Prepares a subject that has not begun to run.
+    pub(crate) fn new(
+        ground: &Ground<'a>,
+        id: u16,
+        subject: &'a Subject,
+        debug: bool,
+    ) -> Result<Self, Error> {
+        let record = ground.records + u64::from(id) * PAGE;
+        let ends = ground.wiring.ends(ground.plan, id);
+        let unfit = Error::Plan("a subject is not one of the system's");
+        let (Some(wake), Some(page)) = (ground.wiring.wake(id), ground.memory.part(record, PAGE)) else {
+            return Err(unfit);
+        };
+        let filter = filter::for_subject(ends.descriptors.len()).map_err(|error| Error::System {
+            what: "no filter can be made",
+            cause: io::Error::other(error),
+        })?;
+        let space = AddressSpace::new(ground.plan, subject, ground.clock, record)?;
+        Ok(Self { id, generation: 0, subject, space, ends, wake, filter, record: page, debug, life: None })
+    }
+
+    /// Starts it, for the first time or anew. What it was before is gone.
+    pub(crate) fn start(&mut self, ground: &Ground<'_>) -> Result<(), Error> {
+        self.life = None;
+        self.generation += 1;
+        let failed = |what: &str| {
+            let (subject, what) = (self.subject.name.clone(), what.to_owned());
+            move |cause: io::Error| Error::Launch { subject, what, cause }
+        };
+        // Nothing of its former life wakes it.
+        let _ = rustix::io::read(self.wake, &mut [0; 8]);
+        ending::forget(&self.record);
+        let table = self.table(ground).map_err(failed("its launch table"))?;
+        let (start, word) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
+            .map_err(|error| failed("a pipe")(error.into()))?;
+        let fixed = [self.wake, table.as_fd(), ground.memory.as_fd(), self.space.content(), word.as_fd()];
+        let descriptors: Vec<_> = fixed.into_iter().chain(self.ends.descriptors.iter().copied()).collect();
+        let process = Process::start(&Program {
+            executable: ground.launcher,
+            arguments: &[CString::from(c"palisade-subject")],
+            descriptors: &descriptors,
+            start: launch::descriptor::START,
+            signals: false,
+            namespaces: ground.namespaces,
+        })
+        .map_err(failed("a process"))?;
+        self.life = Some(Life { process, start: Some(start), waits: self.debug });
+        Ok(())
+    }
+
+    /// Its process, if it has one.
+    pub(crate) fn process(&self) -> Option<&Process> {
+        self.life.as_ref().map(|life| &life.process)
+    }
+
+    /// Becomes readable when the launch has succeeded or failed.
+    pub(crate) fn launching(&self) -> Option<BorrowedFd<'_>> {
+        self.life.as_ref()?.start.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Takes what the launcher says.
+    pub(crate) fn heard(&mut self) -> Result<(), Error> {
+        let Some(start) = self.life.as_mut().and_then(|life| life.start.take()) else { return Ok(()) };
+        let mut word = Word::new_zeroed();
+        let result = std::fs::File::from(start).read_exact(word.as_mut_bytes());
+        if result.is_err() || word.stage == stage::READY {
+            // A process that was killed before it could say anything is noticed by its end.
+            return Ok(());
+        }
+        let what = match word.stage {
+            stage::TABLE => "its launch table".to_owned(),
+            stage::PROCESS => "a property of the process".to_owned(),
+            stage::REGION => {
+                let region = self.subject.regions.get(word.region as usize);
+                format!("its memory \"{}\"", region.map_or("record", |region| &region.name))
+            }
+            stage::OWN_PAGES => "the launcher's pages".to_owned(),
+            stage::SIGNALS => "exceptions".to_owned(),
+            stage::DESCRIPTORS => "descriptors (Linux 5.9 is needed)".to_owned(),
+            stage::FILTER => "the filter of system calls".to_owned(),
+            stage::EXECUTE => "the launcher cannot be executed".to_owned(),
+            other => format!("step {other}"),
+        };
+        let cause = io::Error::from_raw_os_error(word.error.cast_signed());
+        Err(Error::Launch { subject: self.subject.name.clone(), what, cause })
+    }
+
+    /// Takes what is left of its process, if that has ended.
+    pub(crate) fn ended(&mut self) -> Result<Option<SubjectReport>, Error> {
+        self.heard()?;
+        let Some(life) = &mut self.life else { return Ok(None) };
+        let status = life.process.status().map_err(Error::system("a process cannot be waited for"))?;
+        let Some(status) = status else { return Ok(None) };
+        self.life = None;
+        Ok(Some(ending::report(&status, &self.record)))
+    }
+
+    /// Lets the program begin, if it waits for a debugger and one is there.
+    pub(crate) fn look_for_debugger(&mut self) {
+        let Some(life) = self.life.as_mut().filter(|life| life.waits) else { return };
+        if debugger::is_attached(life.process.number()) {
+            life.waits = false;
+            // The launcher waits for its first signal.
+            let _ = rustix::io::write(self.wake, &1_u64.to_ne_bytes());
+        }
+    }
+
+    /// Whether it waits for a debugger.
+    pub(crate) fn waits_for_debugger(&self) -> bool {
+        self.life.as_ref().is_some_and(|life| life.waits)
+    }
+
+    fn table(&self, ground: &Ground<'_>) -> io::Result<OwnedFd> {
+        let guest = if self.subject.exceptions == Exceptions::Guest { flags::GUEST_EXCEPTIONS } else { 0 };
+        let debug = if self.debug { flags::DEBUGGABLE } else { 0 };
+        let has_timer = self.space.regions.iter().any(|region| region.address == TIMED_EVENT);
+        let header = Header {
+            magic: launch::MAGIC,
+            entry: self.space.entry,
+            stack_pointer: self.subject.stack_pointer,
+            boot_info: BOOT_INFO,
+            generation: self.generation,
+            timed_event: if has_timer { TIMED_EVENT } else { 0 },
+            nanoseconds_per_tick: ground.clock.nanoseconds_per_tick(),
+            clock_shift: ground.clock.shift(),
+            flags: guest | debug,
+            regions: self.space.regions.len() as u32,
+            operations: self.space.operations.len() as u32,
+            filter: self.filter.len() as u32,
+            reserved: 0,
+            events: self.ends.events,
+        };
+        let operations: &[Operation] = &self.space.operations;
+        let bytes =
+            [header.as_bytes(), self.space.regions.as_bytes(), operations.as_bytes(), self.filter.as_bytes()]
+                .concat();
+        if bytes.len() as u64 > LAUNCH_TABLE_SIZE {
+            return Err(io::Error::other("it is too long"));
+        }
+        sealed("palisade-launch", LAUNCH_TABLE_SIZE, [(0, bytes.as_slice())])
+    }
+}

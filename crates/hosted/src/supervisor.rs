@@ -1,0 +1,110 @@
+//! What the subject `supervisor` does in a machine: who is started again, and whether the system is over.
+
+use palisade_abi::layout::{CONFIG, MAX_SUBJECTS, STATUS};
+use palisade_abi::plan::source_action;
+use palisade_abi::status::StatusPage;
+use palisade_abi::supervisor_config::{self, Record};
+use palisade_policy::plan::{Backing, Plan, Subject, SubjectKind};
+use palisade_services::report_line::{ReportLine, What};
+use palisade_services::supervisor::{Ending, Observation, Step, Unit, all_ended};
+
+use crate::ending::Reports;
+use crate::journal::Journal;
+use crate::memory::SharedMemory;
+use crate::{End, Error};
+
+/// The supervisor.
+pub(crate) struct Supervisor {
+    records: Vec<Record>,
+    units: [Unit; MAX_SUBJECTS],
+    end: Option<End>,
+    over: bool,
+}
+
+impl Supervisor {
+    /// The supervisor that the plan configures.
+    pub(crate) fn new(plan: &Plan) -> Result<Self, Error> {
+        let missing = || Error::Plan("its supervisor has no configuration");
+        let own = plan.subjects.iter().find(|s| s.kind == SubjectKind::Supervisor).ok_or_else(missing)?;
+        let config = own.regions.iter().find(|region| region.address == CONFIG).ok_or_else(missing)?;
+        let Backing::Content(bytes) = &config.backing else { return Err(missing()) };
+        let mut aligned = vec![0_u64; bytes.len().div_ceil(8)];
+        let copy = zerocopy::IntoBytes::as_mut_bytes(aligned.as_mut_slice());
+        copy.iter_mut().zip(bytes.iter()).for_each(|(to, from)| *to = *from);
+        let config = supervisor_config::parse(copy).ok_or_else(missing)?;
+        let event = config.end_event.and_then(|number| own.source_events.iter().find(|e| e.number == number));
+        let end = match event.map(|event| event.action) {
+            Some(source_action::SYSTEM_RESET) => Some(End::Reset),
+            Some(_) => Some(End::PowerOff),
+            None => None,
+        };
+        Ok(Self { records: config.records.to_vec(), units: [Unit::new(); MAX_SUBJECTS], end, over: false })
+    }
+
+    /// Looks at all subjects. Those to be started again go to `restart`. Tells whether the system ends, and how.
+    pub(crate) fn attend(
+        &mut self,
+        plan: &Plan,
+        reports: &Reports,
+        memory: &SharedMemory,
+        now: u64,
+        journal: &mut Journal<'_>,
+    ) -> Attention {
+        let mut restart = Vec::new();
+        for (record, unit) in self.records.iter().zip(&mut self.units) {
+            let status = plan.subjects.get(usize::from(record.subject)).and_then(|s| status(s, memory));
+            let Some(observation) = Observation::take(&reports.page(), record.subject, status) else {
+                continue;
+            };
+            let what = match unit.step(record, observation, now) {
+                Step::Nothing => continue,
+                Step::Report(Ending::Exited(code)) => What::Exited(code),
+                Step::Report(Ending::Halted) => What::Halted,
+                Step::Report(Ending::Faulted(cause)) => {
+                    report(record, What::Faulted(cause.as_str()), journal);
+                    continue;
+                }
+                Step::Restart { generation, .. } => {
+                    restart.push(record.subject);
+                    What::Restarting(generation)
+                }
+            };
+            report(record, what, journal);
+        }
+        let mut end = None;
+        if !self.over && all_ended(&self.records, &self.units) {
+            self.over = true;
+            journal.drain();
+            journal.report(ReportLine::SystemEnded);
+            end.clone_from(&self.end);
+        }
+        Attention { restart, end }
+    }
+
+    /// When [`Supervisor::attend`] is to be called although nothing happened.
+    pub(crate) fn deadline(&self) -> Option<u64> {
+        self.units.iter().filter_map(Unit::deadline).min()
+    }
+}
+
+/// What the supervisor wants.
+pub(crate) struct Attention {
+    /// Who is to be started again, now.
+    pub(crate) restart: Vec<u16>,
+    /// The system ends like this.
+    pub(crate) end: Option<End>,
+}
+
+fn report(record: &Record, what: What<'_>, journal: &mut Journal<'_>) {
+    // What a subject said comes before what is said of it.
+    journal.drain();
+    journal.report(ReportLine::Subject { name: record.name(), what });
+}
+
+fn status<'a>(subject: &Subject, memory: &'a SharedMemory) -> Option<StatusPage<'a>> {
+    let region = subject.regions.iter().find(|region| region.address == STATUS)?;
+    match region.backing {
+        Backing::Volatile(physical) => memory.part(physical, region.size).map(StatusPage),
+        _ => None,
+    }
+}

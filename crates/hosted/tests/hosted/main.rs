@@ -1,0 +1,4 @@
+//! Whole systems in processes of this computer.
+
+mod life;
+mod systems;
