@@ -37,6 +37,22 @@ fn an_argument_that_cannot_be_understood_is_an_error_with_a_status_of_its_own() 
 }
 
 #[test]
+fn a_task_that_starts_as_others_end_runs() {
+    let run = System::described(
+        r#"
+        [subject.starter]
+        unikernel = "testing/tasks"
+        bootparams = "--ipv4=10.0.0.1/24"
+        rights = ["power-off"]
+        ram = "32 MiB"
+        "#,
+    )
+    .boot();
+    assert_eq!(run.subject("starter")["status"], 0, "{run}");
+    run.assert_exit(0);
+}
+
+#[test]
 fn what_is_sent_comes_back_over_tcp_and_udp() {
     let run = pair(SERVER, &caller("--bytes=1000000"));
     run.assert_in_order("server", &["[info] net: address 10.0.0.1/24", "[info] net: address fe80::"]);

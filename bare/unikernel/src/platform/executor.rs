@@ -9,12 +9,12 @@ use core::pin::Pin;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use embassy_executor::raw::{Executor, TaskStorage};
+use embassy_executor::raw::{AvailableTask, Executor, TaskStorage};
 
 /// The program's tasks.
 ///
 /// Each runs in a slot. Slots live for ever, because wakers may outlive a task; a slot whose task has ended serves the
-/// next one, so there are never more than there were tasks at once.
+/// next one, so there are never more than there were tasks in two turns.
 #[derive(Clone)]
 pub(crate) struct Tasks {
     executor: &'static Executor,
@@ -33,16 +33,26 @@ impl Tasks {
 
     /// Starts a task. It runs for the first time when the current one waits.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        let slot = self.idle.borrow_mut().pop().unwrap_or_else(|| Box::leak(Box::new(TaskStorage::new())));
+        let (slot, free) = self.claim();
         let idle = self.idle.clone();
         let run: Run = Box::pin(async move {
             task.await;
             // Nothing is spawned between here and the end of this future, which frees the slot.
             idle.borrow_mut().push(slot);
         });
-        // A slot in `idle` is free, and so is a new one: there is no error.
-        if let Ok(token) = slot.spawn(|| run) {
-            self.executor.spawner().spawn(token);
+        self.executor.spawner().spawn(free.initialize(|| run));
+    }
+
+    /// A slot for a task. Not each idle one can be had: if a task was woken again in its last turn, as closing its own
+    /// connection does, its slot stays in the executor's queue until the next one.
+    fn claim(&self) -> (&'static Slot, AvailableTask<Run>) {
+        let mut idle = self.idle.borrow_mut();
+        loop {
+            let claimed = |(at, slot): (usize, &&'static Slot)| Some((at, AvailableTask::claim(slot)?));
+            if let Some((at, free)) = idle.iter().enumerate().rev().find_map(claimed) {
+                return (idle.swap_remove(at), free);
+            }
+            idle.push(Box::leak(Box::new(TaskStorage::new())));
         }
     }
 
