@@ -10,7 +10,7 @@ use palisade_abi::platform::HOSTED;
 use palisade_abi::subject_info::TSC_KHZ_OFFSET;
 use palisade_image::info;
 use palisade_policy::plan::{Backing, Plan, Rights, Subject};
-use zerocopy::FromBytes;
+use zerocopy::IntoBytes;
 
 use crate::Error;
 use crate::clock::Clock;
@@ -104,10 +104,8 @@ fn start(subject: &Subject, regions: &[Region]) -> Result<(u64, Vec<Operation>),
     let missing = || Error::Plan("a unikernel has no init table");
     let table = subject.regions.iter().find(|region| region.address == INIT_TABLE).ok_or_else(missing)?;
     let Backing::Content(bytes) = &table.backing else { return Err(missing()) };
-    // A copy with the alignment of the records.
-    let words: Vec<u64> = bytes.chunks(8).map(word).collect();
-    let (entry, operations) =
-        init_table::parse(zerocopy::IntoBytes::as_bytes(words.as_slice())).ok_or_else(missing)?;
+    let words = aligned(bytes);
+    let (entry, operations) = init_table::parse(words.as_bytes()).ok_or_else(missing)?;
     let is_zero = |operation: &Operation| {
         let inside = |region: &Region| {
             region.backing == backing::PRIVATE
@@ -119,10 +117,11 @@ fn start(subject: &Subject, regions: &[Region]) -> Result<(u64, Vec<Operation>),
     Ok((entry, operations.iter().filter(|operation| !is_zero(operation)).copied().collect()))
 }
 
-fn word(bytes: &[u8]) -> u64 {
-    let mut padded = [0; 8];
-    padded.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-    u64::read_from_bytes(&padded).unwrap_or_default()
+/// A copy of bytes with the alignment of records.
+pub(crate) fn aligned(bytes: &[u8]) -> Vec<u64> {
+    let mut words = vec![0; bytes.len().div_ceil(8)];
+    words.as_mut_bytes().iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    words
 }
 
 fn subject_info(subject: &Subject, clock: Clock) -> Result<Vec<u8>, Error> {

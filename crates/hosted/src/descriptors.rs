@@ -26,6 +26,10 @@ pub(crate) enum Source {
     End(u32),
     /// A subject asks for something, by index of the request.
     Request(u32),
+    /// The network process has something to say.
+    NetworkLine,
+    /// The network process has ended.
+    NetworkEnd,
 }
 
 impl Waiter {
@@ -59,6 +63,8 @@ impl Source {
             Self::Launch(index) => (2, index),
             Self::End(index) => (3, index),
             Self::Request(index) => (4, index),
+            Self::NetworkLine => (5, 0),
+            Self::NetworkEnd => (6, 0),
         };
         kind << 32 | u64::from(index)
     }
@@ -71,6 +77,8 @@ impl Source {
             2 => Self::Launch(index),
             3 => Self::End(index),
             4 => Self::Request(index),
+            5 => Self::NetworkLine,
+            6 => Self::NetworkEnd,
             _ => return None,
         })
     }

@@ -53,12 +53,17 @@ pub(crate) fn report(status: &WaitIdStatus, record: &Shared<'_>) -> SubjectRepor
     match status.exit_status() {
         Some(FAULTED) => faulted(record),
         // Whatever else a subject says with its last system call, it has ended by itself.
-        _ => SubjectReport {
-            state: State::Halted as u32,
-            trap: u32::from(trap::HALT),
-            ..SubjectReport::default()
-        },
+        _ => halted(),
     }
+}
+
+/// The same of a process that is no subject's: no launcher was in it.
+pub(crate) fn of_helper(status: &WaitIdStatus) -> SubjectReport {
+    status.terminating_signal().map_or_else(halted, killed)
+}
+
+fn halted() -> SubjectReport {
+    SubjectReport { state: State::Halted as u32, trap: u32::from(trap::HALT), ..SubjectReport::default() }
 }
 
 fn killed(signal: i32) -> SubjectReport {

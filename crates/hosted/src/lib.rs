@@ -11,6 +11,7 @@
 #![deny(unsafe_code)]
 
 mod clock;
+mod confine;
 mod content;
 mod debugger;
 mod descriptors;
@@ -20,6 +21,7 @@ mod filter;
 mod journal;
 mod memory;
 mod namespaces;
+mod network;
 mod refuse;
 mod run;
 mod spawn;
@@ -34,6 +36,7 @@ use std::time::Duration;
 use palisade_policy::plan::Plan;
 
 pub use error::Error;
+pub use network::{Network, PortAddresses, serve as serve_network};
 pub use run::run;
 
 /// What to run, and how.
@@ -43,6 +46,8 @@ pub struct Settings<'a> {
     pub plan: &'a Plan,
     /// The launcher: the program `launcher` of the freestanding workspace.
     pub launcher: &'a [u8],
+    /// Its network; without one, subjects with network devices reach nobody.
+    pub network: Option<&'a Network>,
     /// How long it may run.
     pub limit: Option<Duration>,
     /// The run ends when this becomes readable.

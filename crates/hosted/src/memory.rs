@@ -28,11 +28,6 @@ impl SharedMemory {
         ftruncate(&descriptor, size)?;
         // Nobody can take pages from under somebody else.
         fcntl_add_seals(&descriptor, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
-        Self::map(descriptor, size)
-    }
-
-    /// Memory that another process made with this size.
-    pub(crate) fn map(descriptor: OwnedFd, size: u64) -> io::Result<Self> {
         let length = usize::try_from(size).map_err(|_| Errno::INVAL)?;
         let rights = ProtFlags::READ | ProtFlags::WRITE;
         let flags = MapFlags::SHARED | MapFlags::NORESERVE;
@@ -59,10 +54,21 @@ impl AsFd for SharedMemory {
 
 impl Drop for SharedMemory {
     fn drop(&mut self) {
-        // SAFETY: the range was mapped by `map`, and whoever borrowed parts of it is gone. Without it nothing is lost if it
+        // SAFETY: the range was mapped by `new`, and whoever borrowed parts of it is gone. Without it nothing is lost if it
         // fails.
         let _ = unsafe { munmap(self.address, self.size as usize) };
     }
+}
+
+/// A part of memory that another process has made, mapped for as long as this process lives.
+pub(crate) fn map_for_good(descriptor: &OwnedFd, offset: u64, size: u64) -> io::Result<Shared<'static>> {
+    let length = usize::try_from(size).map_err(|_| Errno::INVAL)?;
+    let rights = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: Linux chooses an address where nothing else is.
+    let address = unsafe { mmap(ptr::null_mut(), length, rights, MapFlags::SHARED, descriptor, offset) }?;
+    // SAFETY: it was just mapped, writable, and nobody unmaps it. This process reaches it through `Shared` only. The host
+    // has sealed its size.
+    unsafe { Shared::new(address as u64, size) }.ok_or_else(|| Errno::INVAL.into())
 }
 
 /// Memory with this size that holds these pieces, each at its offset, and that nobody can change any more.

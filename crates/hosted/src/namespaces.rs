@@ -33,6 +33,11 @@ impl Namespaces {
     pub(crate) fn of_subject(self) -> u64 {
         self.flags
     }
+
+    /// Those of the network process, which is there for the computer's own network.
+    pub(crate) fn of_network(self) -> u64 {
+        self.flags & !(libc::CLONE_NEWNET as u64)
+    }
 }
 
 const USERS: u64 = libc::CLONE_NEWUSER as u64;

@@ -15,6 +15,7 @@ use crate::ending::Reports;
 use crate::journal::Journal;
 use crate::memory::{SharedMemory, executable};
 use crate::namespaces::Namespaces;
+use crate::network::HostedNetwork;
 use crate::subject::{Ground, HostedSubject};
 use crate::supervisor::Supervisor;
 use crate::wiring::{Request, Wiring};
@@ -50,7 +51,7 @@ pub fn run(settings: &Settings<'_>, sink: &mut Sink<'_>) -> Result<Report, Error
         wiring: &wiring,
         launcher: launcher.as_fd(),
         clock,
-        namespaces: namespaces.of_subject(),
+        namespaces,
         records,
     };
     publish(plan, &memory, clock);
@@ -59,6 +60,7 @@ pub fn run(settings: &Settings<'_>, sink: &mut Sink<'_>) -> Result<Report, Error
         settings,
         ground: &ground,
         subjects: subjects(settings, &ground)?,
+        network: settings.network.map_or(Ok(None), |network| HostedNetwork::new(&ground, network))?,
         waiter: Waiter::new().map_err(Error::system("descriptors cannot be waited for"))?,
         journal: Journal::new(plan, &memory),
         reports: Reports::new(),
@@ -79,6 +81,7 @@ struct Run<'a> {
     settings: &'a Settings<'a>,
     ground: &'a Ground<'a>,
     subjects: Vec<HostedSubject<'a>>,
+    network: Option<HostedNetwork<'a>>,
     waiter: Waiter,
     journal: Journal<'a>,
     reports: Reports,
@@ -93,6 +96,7 @@ struct Run<'a> {
 impl Run<'_> {
     fn run(&mut self, sink: &mut Sink<'_>) -> Result<End, Error> {
         self.watch()?;
+        self.start_network()?;
         for index in 0..self.subjects.len() {
             self.start(index, sink)?;
         }
@@ -109,10 +113,13 @@ impl Run<'_> {
             for id in self.reset.drain(..).chain(attention.restart).collect::<Vec<_>>() {
                 if let Some(index) = self.subjects.iter().position(|subject| subject.id == id) {
                     self.start(index, sink)?;
+                } else if self.network.as_ref().is_some_and(|network| network.id == id) {
+                    self.start_network()?;
                 }
             }
             if let Some(end) = self.end.take().or(attention.end) {
                 self.subjects.clear();
+                self.network = None;
                 self.journal.drain();
                 self.hand_over(sink)?;
                 return Ok(end);
@@ -160,6 +167,24 @@ impl Run<'_> {
         self.hand(started, sink)
     }
 
+    /// Starts the network process, if there is one, for the first time or anew.
+    fn start_network(&mut self) -> Result<(), Error> {
+        let Some(network) = &mut self.network else { return Ok(()) };
+        network.start(self.ground)?;
+        self.reports.started(network.id, network.generation);
+        let ends = [
+            (network.process().map(AsFd::as_fd), Source::NetworkEnd),
+            (network.speaking(), Source::NetworkLine),
+        ];
+        for (descriptor, source) in ends {
+            if let Some(descriptor) = descriptor {
+                let watched = self.waiter.add(descriptor, source);
+                watched.map_err(Error::system("a process cannot be waited for"))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Waits until something happens, or it is time for something.
     fn wait(&self) -> Result<Vec<Source>, Error> {
         let log = match self.log {
@@ -191,6 +216,15 @@ impl Run<'_> {
                     self.reports.ended(subject.id, subject.generation, &ending);
                 }
             }
+            Source::NetworkLine => self.hear_network(),
+            Source::NetworkEnd => {
+                self.hear_network();
+                if let Some(network) = &mut self.network
+                    && let Some(ending) = network.ended()?
+                {
+                    self.reports.ended(network.id, network.generation, &ending);
+                }
+            }
             Source::Request(index) => {
                 if let Some((request, descriptor)) = self.ground.wiring.requests().nth(index as usize) {
                     clear(descriptor);
@@ -199,6 +233,13 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    fn hear_network(&mut self) {
+        if let Some(network) = &mut self.network {
+            let name = network.name;
+            network.hear(|line| self.journal.say(name, line));
+        }
     }
 
     /// Does what a subject asks for, which is what the policy lets it ask for.

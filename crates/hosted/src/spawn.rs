@@ -11,6 +11,7 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use palisade_abi::launch::{FAILED, Word, stage};
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
@@ -109,6 +110,29 @@ impl Drop for Process {
             let _ = self.wait(WaitIdOptions::EXITED);
         }
     }
+}
+
+/// The descriptors from `first` on with which this process was started, without gaps; `None` if there are none. Only the first
+/// call gets them.
+pub(crate) fn inherited(first: u32) -> Option<impl Iterator<Item = OwnedFd>> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    let is_open = |number: &i32| {
+        // SAFETY: numbers only.
+        unsafe { libc::fcntl(*number, libc::F_GETFD) >= 0 }
+    };
+    if TAKEN.swap(true, Ordering::Relaxed) || !is_open(&first.cast_signed()) {
+        return None;
+    }
+    // SAFETY: the process was made to own these descriptors, nothing in it knows of them yet, and nobody gets them twice.
+    let own = |number| unsafe { OwnedFd::from_raw_fd(number) };
+    let numbers: Vec<_> = (first.cast_signed()..).take_while(is_open).collect();
+    Some(numbers.into_iter().map(own))
+}
+
+/// Has this process die with the one that made it. A parent that is dead already has closed its ends of pipes.
+pub(crate) fn die_with_parent() {
+    // SAFETY: numbers only.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
 }
 
 /// Makes a process that does `act`, with all signals blocked. In namespaces of users it is nobody.

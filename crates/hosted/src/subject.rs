@@ -16,6 +16,7 @@ use zerocopy::{FromZeros, IntoBytes};
 use crate::clock::Clock;
 use crate::content::AddressSpace;
 use crate::memory::{SharedMemory, sealed};
+use crate::namespaces::Namespaces;
 use crate::spawn::{Process, Program};
 use crate::wiring::{Ends, Wiring};
 use crate::{Error, debugger, ending, filter};
@@ -43,7 +44,7 @@ pub(crate) struct Ground<'a> {
     pub(crate) wiring: &'a Wiring,
     pub(crate) launcher: BorrowedFd<'a>,
     pub(crate) clock: Clock,
-    pub(crate) namespaces: u64,
+    pub(crate) namespaces: Namespaces,
     /// Where the records of the subjects begin in the shared memory.
     pub(crate) records: u64,
 }
@@ -99,7 +100,7 @@ impl<'a> HostedSubject<'a> {
             descriptors: &descriptors,
             start: launch::descriptor::START,
             signals: false,
-            namespaces: ground.namespaces,
+            namespaces: ground.namespaces.of_subject(),
         })
         .map_err(failed("a process"))?;
         self.life = Some(Life { process, start: Some(start), waits: self.debug });

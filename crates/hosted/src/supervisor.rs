@@ -7,7 +7,9 @@ use palisade_abi::supervisor_config::{self, Record};
 use palisade_policy::plan::{Backing, Plan, Subject, SubjectKind};
 use palisade_services::report_line::{ReportLine, What};
 use palisade_services::supervisor::{Ending, Observation, Step, Unit, all_ended};
+use zerocopy::IntoBytes;
 
+use crate::content::aligned;
 use crate::ending::Reports;
 use crate::journal::Journal;
 use crate::memory::SharedMemory;
@@ -28,10 +30,8 @@ impl Supervisor {
         let own = plan.subjects.iter().find(|s| s.kind == SubjectKind::Supervisor).ok_or_else(missing)?;
         let config = own.regions.iter().find(|region| region.address == CONFIG).ok_or_else(missing)?;
         let Backing::Content(bytes) = &config.backing else { return Err(missing()) };
-        let mut aligned = vec![0_u64; bytes.len().div_ceil(8)];
-        let copy = zerocopy::IntoBytes::as_mut_bytes(aligned.as_mut_slice());
-        copy.iter_mut().zip(bytes.iter()).for_each(|(to, from)| *to = *from);
-        let config = supervisor_config::parse(copy).ok_or_else(missing)?;
+        let words = aligned(bytes);
+        let config = supervisor_config::parse(words.as_bytes()).ok_or_else(missing)?;
         let event = config.end_event.and_then(|number| own.source_events.iter().find(|e| e.number == number));
         let end = match event.map(|event| event.action) {
             Some(source_action::SYSTEM_RESET) => Some(End::Reset),

@@ -76,6 +76,11 @@ impl Wiring {
         self.log.as_fd()
     }
 
+    /// What tells the network process of frames.
+    pub(crate) fn network(&self) -> BorrowedFd<'_> {
+        self.network.as_fd()
+    }
+
     /// What subjects ask the host for, each with what it becomes readable by.
     pub(crate) fn requests(&self) -> impl Iterator<Item = (Request, BorrowedFd<'_>)> {
         self.requests.iter().map(|(request, descriptor)| (*request, descriptor.as_fd()))
@@ -118,7 +123,7 @@ impl Wiring {
             Target::Nowhere => None,
             Target::Subject(subject) => self.wake(subject),
             Target::Log => Some(self.log()),
-            Target::Network => Some(self.network.as_fd()),
+            Target::Network => Some(self.network()),
             Target::Host(request) => {
                 self.requests().find(|(known, _)| *known == request).map(|(_, descriptor)| descriptor)
             }

@@ -55,6 +55,7 @@ pub(crate) fn watch(description: &str, mut watch: impl FnMut(&Happening<'_>, &[S
     let settings = Settings {
         plan: &planned.plan,
         launcher: &programs()["launcher"],
+        network: None,
         limit: Some(PATIENCE),
         stop: None,
         debug: None,

@@ -1,0 +1,72 @@
+//! The network process gives up what it does not need.
+
+use std::collections::BTreeMap;
+
+use seccompiler::{
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen as Length, SeccompCmpOp as Is,
+    SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+};
+
+/// Leaves the process what moving frames and bytes takes, and nothing by which files, programs or other processes could be
+/// reached. New sockets only if something may leave the system.
+pub(crate) fn network(opens_sockets: bool) -> Result<(), String> {
+    let program = filter(opens_sockets).map_err(|error| error.to_string())?;
+    seccompiler::apply_filter(&program).map_err(|error| error.to_string())
+}
+
+fn filter(opens_sockets: bool) -> Result<BpfProgram, BackendError> {
+    let sockets = if opens_sockets { SOCKETS } else { &[] };
+    let mut rules: BTreeMap<_, _> =
+        ALWAYS.iter().chain(sockets).map(|number| (*number, Vec::new())).collect();
+    // Memory for its own use, which nobody executes: MAP_PRIVATE | MAP_ANONYMOUS, whatever else is asked for.
+    let anonymous = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64;
+    let memory = vec![
+        SeccompCondition::new(2, Length::Dword, Is::MaskedEq(libc::PROT_EXEC as u64), 0)?,
+        SeccompCondition::new(3, Length::Dword, Is::MaskedEq(anonymous), anonymous)?,
+    ];
+    rules.insert(libc::SYS_mmap, vec![SeccompRule::new(memory)?]);
+    let protection = vec![SeccompCondition::new(2, Length::Dword, Is::MaskedEq(libc::PROT_EXEC as u64), 0)?];
+    rules.insert(libc::SYS_mprotect, vec![SeccompRule::new(protection)?]);
+    SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, TargetArch::x86_64)?
+        .try_into()
+}
+
+const ALWAYS: &[libc::c_long] = &[
+    libc::SYS_accept4,
+    libc::SYS_brk,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_close,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
+    libc::SYS_epoll_wait,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_fcntl,
+    libc::SYS_futex,
+    libc::SYS_getrandom,
+    libc::SYS_getsockopt,
+    libc::SYS_madvise,
+    libc::SYS_mremap,
+    libc::SYS_munmap,
+    libc::SYS_poll,
+    libc::SYS_ppoll,
+    libc::SYS_read,
+    libc::SYS_readv,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_restart_syscall,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sched_yield,
+    libc::SYS_sendmsg,
+    libc::SYS_sendto,
+    libc::SYS_setsockopt,
+    libc::SYS_shutdown,
+    libc::SYS_sigaltstack,
+    libc::SYS_write,
+    libc::SYS_writev,
+];
+
+const SOCKETS: &[libc::c_long] =
+    &[libc::SYS_bind, libc::SYS_connect, libc::SYS_getpeername, libc::SYS_getsockname, libc::SYS_socket];
