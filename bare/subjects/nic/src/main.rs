@@ -108,9 +108,15 @@ fn run(switch: &mut Switch, configuration: &Configuration<'_>) -> Fault {
         if let Some(fault) = switch.wire().fault() {
             return fault;
         }
-        unannounced |= round.delivered;
+        unannounced |= round.later;
+        announce(round.at_once, configuration);
+        unannounced &= !round.at_once;
         if !round.busy || number.is_multiple_of(ROUNDS_UNANNOUNCED) {
             announce(core::mem::take(&mut unannounced), configuration);
+        }
+        if round.at_once != 0 {
+            // Who got something goes first: more of what nobody waits for would only be in its way.
+            sleep::yield_now();
         }
         if !round.busy || number.is_multiple_of(ROUNDS_UNCHECKED) {
             let checked = health.check(switch, configuration.ports);
@@ -167,5 +173,5 @@ const BAR_NAMES: [&str; 6] =
 const RESET_PATIENCE: u64 = 1_000_000_000;
 const RESET_POLL: u64 = 1_000_000;
 /// Most rounds after which unikernels learn what they got, and after which counters and losses are looked at.
-const ROUNDS_UNANNOUNCED: u64 = 4;
+const ROUNDS_UNANNOUNCED: u64 = 16;
 const ROUNDS_UNCHECKED: u64 = 256;

@@ -124,6 +124,9 @@ pub struct Exchange<M, W> {
     count: usize,
     /// The port that is read first in the next round.
     first: usize,
+    /// The port that sent last, and for how many rounds more several ports count as sending.
+    last: usize,
+    contended: u8,
     frame: [u8; MAX_FRAME],
 }
 
@@ -133,8 +136,10 @@ pub struct Exchange<M, W> {
 pub struct Round {
     /// Whether it took a frame, or found one lost.
     pub busy: bool,
-    /// The ports that got frames, a bit each.
-    pub delivered: u32,
+    /// The ports to tell at once that they got frames, a bit each: from the wire, or from a port that has no more to send now.
+    pub at_once: u32,
+    /// The ports to tell at the latest when a round finds nothing: they got frames from a port that has more for somebody.
+    pub later: u32,
 }
 
 /// Frames that were moved.
@@ -162,6 +167,8 @@ impl<M: Memory, W: Wire> Exchange<M, W> {
             wire_losses: Losses::new(),
             count: 0,
             first: 0,
+            last: 0,
+            contended: 0,
             frame: [0; MAX_FRAME],
         }
     }
@@ -178,7 +185,9 @@ impl<M: Memory, W: Wire> Exchange<M, W> {
     pub fn round(&mut self) -> Round {
         let mut round = Round::default();
         // Ports before the wire: a unikernel that was restarted starts over with what arrives for it, not behind it.
-        let quota = self.wire.room().div_ceil(self.count.max(1)).min(PORT_BURST);
+        let most = if self.contended > 0 { CONTENDED_BURST } else { PORT_BURST };
+        self.contended = self.contended.saturating_sub(1);
+        let quota = self.wire.room().div_ceil(self.count.max(1)).min(most);
         for number in (self.first..self.count).chain(0..self.first) {
             for _ in 0..quota {
                 if self.take_from_port(number, &mut round).is_none() {
@@ -238,7 +247,7 @@ impl<M: Memory, W: Wire> Exchange<M, W> {
             Ok((length, self.table.from_wire(frame)?))
         });
         match judged {
-            Ok((length, destinations)) => self.deliver(length, destinations, None, round),
+            Ok((length, destinations)) => self.deliver(length, destinations, None, &mut round.at_once),
             Err(loss) => self.wire_losses.count(loss, 1),
         }
         Some(())
@@ -259,11 +268,18 @@ impl<M: Memory, W: Wire> Exchange<M, W> {
             self.table.restarted(number);
         }
         let length = length?;
+        let more = port.output.is_ready();
         round.busy = true;
+        if self.last != number {
+            (self.last, self.contended) = (number, CONTENTION);
+        }
         self.traffic.from_ports += 1;
         let frame = self.frame.get(..length);
         match frame.ok_or(Loss::Length).and_then(|frame| self.table.from_port(number, frame)) {
-            Ok(destinations) => self.deliver(length, destinations, Some(number), round),
+            Ok(destinations) => {
+                let delivered = if more { &mut round.later } else { &mut round.at_once };
+                self.deliver(length, destinations, Some(number), delivered);
+            }
             Err(loss) => losses.count(loss, 1),
         }
         Some(())
@@ -275,7 +291,7 @@ impl<M: Memory, W: Wire> Exchange<M, W> {
         length: usize,
         destinations: Destinations,
         sender: Option<usize>,
-        round: &mut Round,
+        delivered: &mut u32,
     ) {
         let Some(frame) = self.frame.get(..length) else { return };
         if let (true, Some(sender)) = (destinations.wire, sender) {
@@ -294,7 +310,7 @@ impl<M: Memory, W: Wire> Exchange<M, W> {
                     losses.count(Loss::Crowded, 1);
                 }
             } else if port.input.write(frame, port.overruns).is_ok() {
-                round.delivered |= 1 << number;
+                *delivered |= 1 << number;
                 self.traffic.to_ports += 1;
             }
         }
@@ -303,8 +319,12 @@ impl<M: Memory, W: Wire> Exchange<M, W> {
 
 /// Most frames taken from the wire in a round.
 const WIRE_BURST: usize = 64;
-/// Most frames taken from a port in a round.
+/// Most frames taken from a port in a round, if it is the only one that sends.
 const PORT_BURST: usize = 8;
+/// The same while others send too: a flood's share of the work is then small.
+const CONTENDED_BURST: usize = 1;
+/// For how many rounds the ports count as sending at the same time after another one sent than before.
+const CONTENTION: u8 = 64;
 /// Most frames that a port sends to another one before that has read all that was there before them.
 const PORT_SHARE: u8 = 8;
 

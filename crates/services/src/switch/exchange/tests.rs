@@ -107,7 +107,7 @@ fn settle(exchange: &mut Exchange<Shared<'_>, Cable>) -> u32 {
     while exchange.is_ready() {
         let round = exchange.round();
         assert!(round.busy, "ready for nothing");
-        delivered |= round.delivered;
+        delivered |= round.at_once | round.later;
     }
     delivered
 }
@@ -167,6 +167,39 @@ fn a_flood_leaves_the_others_their_turn() {
     let _ = exchange.round();
     assert!(exchange.wire().sent.contains(&frame(GATEWAY, calm.address, b"calm")));
     assert!(exchange.wire().sent.len() <= 5, "half of the room is for the other port");
+}
+
+#[test]
+fn a_port_sends_a_burst_in_a_round_while_it_is_alone_and_a_frame_while_others_send() {
+    let channels = Channels::new(500);
+    let mut exchange = channels.exchange(Overruns::Recovered);
+    let (mut flood, mut calm) = (channels.unikernel(0, 1), channels.unikernel(1, 1));
+    (0..400).for_each(|_| flood.send(GATEWAY, b"flood"));
+    let mut in_a_round = || {
+        let before = exchange.traffic().from_ports;
+        let _ = exchange.round();
+        exchange.traffic().from_ports - before
+    };
+    assert_eq!(in_a_round(), PORT_BURST as u64);
+    calm.send(GATEWAY, b"calm");
+    assert_eq!(in_a_round(), PORT_BURST as u64 + 1);
+    assert_eq!(in_a_round(), CONTENDED_BURST as u64);
+    (0..CONTENTION).for_each(|_| assert!(in_a_round() > 0));
+    assert_eq!(in_a_round(), PORT_BURST as u64, "nobody else has sent for a while");
+}
+
+#[test]
+fn what_comes_from_a_port_that_has_more_can_wait_to_be_announced() {
+    let channels = Channels::new(500);
+    let mut exchange = channels.exchange(Overruns::Recovered);
+    let (mut a, mut b) = (channels.unikernel(0, 1), channels.unikernel(1, 1));
+    b.send(BROADCAST, b"here I am");
+    settle(&mut exchange);
+    (0..2).for_each(|_| a.send(b.address, b"some"));
+    let round = exchange.round();
+    assert_eq!((round.at_once, round.later), (0, 0b10));
+    let round = exchange.round();
+    assert_eq!((round.at_once, round.later), (0b10, 0));
 }
 
 #[test]
