@@ -1,0 +1,273 @@
+//! All TCP connections, and whose turn it is.
+//!
+//! A connection waits in the queue when something has happened to it. When its turn comes, it first moves bytes between its
+//! sockets, and then sends, frame by frame, as the switch asks for them: so what has come in one batch leaves together.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+
+use palisade_abi::network_element::MAX_FRAME;
+use smoltcp::socket::tcp;
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::IpEndpoint;
+
+use super::connection::{Connection, Ends, Opener, Seat, Turn};
+use super::emit::{self, Buffer};
+use super::entries::Entries;
+use super::link::Link;
+use super::stack::Stack;
+use super::timers::Timers;
+use crate::poll::{Key, Readiness, Registry, Token};
+
+/// The connections.
+pub(super) struct Connections {
+    entries: Entries<Box<Connection>>,
+    keys: HashMap<Ends, Key>,
+    queue: VecDeque<Key>,
+    timers: Timers,
+    /// Places that are free, with their buffers.
+    spare: Vec<Seat>,
+    /// How many there are of each opener.
+    opened_by_host: usize,
+    opened_by_guest: usize,
+    limits: Limits,
+    last_port: u16,
+}
+
+/// Most connections of each opener.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) by_host: usize,
+    pub(super) by_guest: usize,
+}
+
+impl Limits {
+    /// What fits into this many descriptors.
+    pub(super) fn within(descriptors: usize) -> Self {
+        Self { by_host: (descriptors / 4 * 3).min(1024), by_guest: (descriptors / 4).min(256) }
+    }
+}
+
+impl Connections {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            entries: Entries::new(),
+            keys: HashMap::new(),
+            queue: VecDeque::new(),
+            timers: Timers::default(),
+            spare: Vec::new(),
+            opened_by_host: 0,
+            opened_by_guest: 0,
+            limits,
+            last_port: FIRST_PORT,
+        }
+    }
+
+    /// Whether one more can be opened.
+    pub(super) fn has_room(&self, opener: Opener) -> bool {
+        match opener {
+            Opener::Host => self.opened_by_host < self.limits.by_host,
+            Opener::Guest => self.opened_by_guest < self.limits.by_guest,
+        }
+    }
+
+    /// Leads a connection that the host has accepted to `guest`; `router` is where it comes from as far as the unikernel can
+    /// see. `None` if the stack or the kernel refuses; then it is reset.
+    pub(super) fn accepted(
+        &mut self,
+        host: OwnedFd,
+        router: IpAddr,
+        guest: SocketAddr,
+        stack: &mut Stack,
+        registry: &Registry,
+        now: Instant,
+    ) -> Option<()> {
+        let ends = self.free_port(router, guest)?;
+        let mut seat = self.spare.pop().unwrap_or_else(Seat::new);
+        seat.socket().connect(stack.context(), ends.guest, ends.outside).ok()?;
+        self.add(Connection::new(seat, ends, Opener::Host, host, now), registry)
+    }
+
+    /// Takes in a connection that a unikernel opens with `packet`, for which `host` is on its way.
+    pub(super) fn opened(
+        &mut self,
+        host: OwnedFd,
+        ends: Ends,
+        packet: &[u8],
+        stack: &mut Stack,
+        registry: &Registry,
+        now: Instant,
+    ) -> Option<()> {
+        let mut seat = self.spare.pop().unwrap_or_else(Seat::new);
+        let socket = seat.socket();
+        socket.listen(IpEndpoint::from(ends.outside)).ok()?;
+        // The unikernel learns that it is connected when the host's side is.
+        socket.pause_synack(true);
+        let mut nothing = [0; MAX_FRAME];
+        stack.take(packet, &mut seat.sockets, &mut nothing, now);
+        if seat.socket().state() != tcp::State::SynReceived {
+            self.spare.push(seat);
+            return None;
+        }
+        self.add(Connection::new(seat, ends, Opener::Guest, host, now), registry)
+    }
+
+    /// Gives a unikernel's segment to its connection. Returns the length of a packet in `reply` that answers it at once.
+    pub(super) fn segment(
+        &mut self,
+        ends: Ends,
+        packet: &[u8],
+        stack: &mut Stack,
+        reply: &mut Buffer,
+        now: Instant,
+    ) -> Option<usize> {
+        let key = *self.keys.get(&ends)?;
+        let connection = self.entries.get_mut(key)?;
+        let answer = stack.take(packet, &mut connection.seat.sockets, reply, now);
+        self.queue(key);
+        answer
+    }
+
+    /// Whether there is one with these ends.
+    pub(super) fn knows(&self, ends: Ends) -> bool {
+        self.keys.contains_key(&ends)
+    }
+
+    /// The host's socket has become ready.
+    pub(super) fn ready(&mut self, key: Key, readiness: Readiness) {
+        if let Some(connection) = self.entries.get_mut(key) {
+            connection.ready(readiness);
+            self.queue(key);
+        }
+    }
+
+    /// A neighbour can be reached who could not before, or is somewhere else.
+    pub(super) fn found(&mut self, guest: IpAddr) {
+        let waiting = self.entries.iter_mut().filter(|(_, connection)| connection.ends.guest.ip() == guest);
+        let keys: Vec<Key> = waiting.map(|(key, _)| key).collect();
+        keys.into_iter().for_each(|key| self.queue(key));
+    }
+
+    /// Queues those whose time has come.
+    pub(super) fn expire(&mut self, now: Instant) {
+        while let Some(key) = self.timers.expired(now) {
+            let Some(connection) = self.entries.get_mut(key) else { continue };
+            connection.due = None;
+            self.queue(key);
+        }
+    }
+
+    /// When [`Connections::expire`] has something to do.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.timers.due()
+    }
+
+    /// Whether somebody may have something to send.
+    pub(super) fn has_queued(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Writes the next frame into `buffer`, and returns its length; `None` if nobody has anything to send.
+    pub(super) fn next_frame(
+        &mut self,
+        buffer: &mut Buffer,
+        stack: &mut Stack,
+        link: &mut Link,
+        now: Instant,
+    ) -> Option<usize> {
+        while let Some(key) = self.queue.front().copied() {
+            let Some(connection) = self.entries.get_mut(key) else {
+                self.queue.pop_front();
+                continue;
+            };
+            if connection.turn == Turn::Queued {
+                connection.move_bytes(now);
+                connection.turn = Turn::Sending;
+            }
+            let way = link.to(connection.ends.guest.ip());
+            if let Some(way) = way
+                && !connection.is_parked
+                && let Some(length) = stack.next(&mut connection.seat.sockets, buffer, now)
+            {
+                return emit::packet(buffer, way, length);
+            }
+            if way.is_none() {
+                link.want(connection.ends.guest.ip(), now);
+            }
+            self.queue.pop_front();
+            self.rest(key, way.is_some(), stack, now);
+        }
+        None
+    }
+
+    /// A connection has sent what it had: it ends, or waits.
+    fn rest(&mut self, key: Key, can_send: bool, stack: &mut Stack, now: Instant) {
+        let Some(connection) = self.entries.get_mut(key) else { return };
+        connection.turn = Turn::Idle;
+        if connection.is_over(can_send) {
+            self.remove(key);
+            return;
+        }
+        let has_dues = can_send && !connection.is_parked;
+        let stack_due = if has_dues { stack.due(&connection.seat.sockets, now) } else { None };
+        // What is due now and was not done now needs something to happen first.
+        let due = connection.next_due(stack_due).map(|due| due.max(now + SHORTEST_REST));
+        if let Some(due) = due
+            && connection.due.is_none_or(|before| due < before)
+        {
+            connection.due = Some(due);
+            self.timers.set(due, key);
+        }
+    }
+
+    fn add(&mut self, connection: Connection, registry: &Registry) -> Option<()> {
+        let (ends, opener) = (connection.ends, connection.opener);
+        let key = self.entries.add(Box::new(connection));
+        *self.count(opener) += 1;
+        self.keys.insert(ends, key);
+        let connection = self.entries.get_mut(key)?;
+        if registry.add(&connection.host, Token::Connection(key)).is_err() {
+            self.remove(key);
+            return None;
+        }
+        self.queue(key);
+        Some(())
+    }
+
+    fn remove(&mut self, key: Key) {
+        let Some(connection) = self.entries.remove(key) else { return };
+        self.keys.remove(&connection.ends);
+        *self.count(connection.opener) -= 1;
+        self.spare.push(connection.end());
+    }
+
+    fn queue(&mut self, key: Key) {
+        let Some(connection) = self.entries.get_mut(key) else { return };
+        if connection.turn == Turn::Idle {
+            self.queue.push_back(key);
+        }
+        connection.turn = Turn::Queued;
+    }
+
+    fn count(&mut self, opener: Opener) -> &mut usize {
+        match opener {
+            Opener::Host => &mut self.opened_by_host,
+            Opener::Guest => &mut self.opened_by_guest,
+        }
+    }
+
+    /// Ends with a port of the router that no connection to the unikernel's port has.
+    fn free_port(&mut self, router: IpAddr, guest: SocketAddr) -> Option<Ends> {
+        (FIRST_PORT..=u16::MAX).find_map(|_| {
+            self.last_port = self.last_port.checked_add(1).unwrap_or(FIRST_PORT);
+            let ends = Ends { outside: SocketAddr::new(router, self.last_port), guest };
+            (!self.keys.contains_key(&ends)).then_some(ends)
+        })
+    }
+}
+
+/// Ports from which the router opens connections: none that a service has.
+const FIRST_PORT: u16 = 16384;
+/// How soon a connection is looked at again at the earliest.
+const SHORTEST_REST: Duration = Duration::from_millis(1);
