@@ -20,9 +20,15 @@ pub(crate) fn map_table() -> Result<Table<'static>, Word> {
         rights: 0,
     };
     map_region(&region, descriptor::TABLE).map_err(|error| failure(stage::TABLE, error))?;
-    // SAFETY: it was just mapped there. The host has sealed it, so nobody changes it.
+    table().ok_or(failure(stage::TABLE, Errno(0)))
+}
+
+/// The launch table, once it is mapped.
+pub(crate) fn table() -> Option<Table<'static>> {
+    // SAFETY: the launcher maps it there before anything else, for as long as the process lives. The host has sealed it, so
+    // nobody changes it.
     let bytes = unsafe { slice::from_raw_parts(LAUNCH_TABLE as *const u8, LAUNCH_TABLE_SIZE as usize) };
-    launch::parse(bytes).ok_or(failure(stage::TABLE, Errno(0)))
+    launch::parse(bytes)
 }
 
 /// Removes what Linux gave the process: its stack, and the pages by which programs ask for the time. A kernel that seals

@@ -37,13 +37,13 @@ pub(crate) extern "C" fn handle(handler: ExceptionHandler) {
     HANDLER.store(handler as *mut (), Ordering::Relaxed);
 }
 
-extern "C" fn caught(_signal: u32, information: &Information, context: &Context) -> ! {
+extern "C" fn caught(signal: u32, information: &Information, context: &Context) -> ! {
     let address = context.cr2;
     // What another process sends, and not the processor.
     if information.code <= 0 {
         leave(&Fault { vector: u64::MAX, rip: context.rip, rsp: context.rsp, ..Fault::default() });
     }
-    let frame = frame(context);
+    let frame = frame(signal, context);
     if platform::header().flags & flags::GUEST_EXCEPTIONS != 0
         && let Some(handler) = handler()
     {
@@ -60,17 +60,25 @@ fn leave(fault: &Fault) -> ! {
     linux::exit(FAULTED)
 }
 
-fn frame(context: &Context) -> ExceptionFrame {
-    // Ring 3 is nothing that a program knows of.
-    let user = if context.trap == PAGE_FAULT { USER } else { 0 };
+fn frame(signal: u32, context: &Context) -> ExceptionFrame {
+    // Linux forbids some things by this signal without there being a trap.
+    let vector = if signal == SIGILL { INVALID_OPCODE } else { context.trap };
+    let mut error_code = context.error;
+    if vector == PAGE_FAULT {
+        // Ring 3 is nothing that a program knows of. And Linux calls a page absent that it has only not brought yet.
+        error_code &= !USER;
+        if platform::is_mapped(context.cr2) {
+            error_code |= PRESENT;
+        }
+    }
     let c = context;
     ExceptionFrame {
         general: [
             c.r15, c.r14, c.r13, c.r12, c.r11, c.r10, c.r9, c.r8, c.rbp, c.rdi, c.rsi, c.rdx, c.rcx, c.rbx,
             c.rax,
         ],
-        vector: c.trap,
-        error_code: c.error & !user,
+        vector,
+        error_code,
         rip: c.rip,
         cs: u64::from(c.cs),
         rflags: c.rflags,
@@ -160,8 +168,12 @@ const SIG_SETMASK: u64 = 2;
 /// Bytes of a set of signals.
 const SET_SIZE: u64 = 8;
 
+const SIGILL: u32 = 4;
+
+const INVALID_OPCODE: u64 = 6;
 const PAGE_FAULT: u64 = 14;
-/// The bit of a page fault's error code that says ring 3.
+/// Bits of a page fault's error code: the page is there but for the right, and ring 3.
+const PRESENT: u64 = 1 << 0;
 const USER: u64 = 1 << 2;
 
 const _: () = assert!(mem::offset_of!(Context, cr2) == 40 + 22 * 8);

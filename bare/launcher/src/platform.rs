@@ -9,7 +9,7 @@ use palisade_abi::platform::Platform;
 use palisade_abi::timed_event::{NEVER, TimedEvent};
 use palisade_abi::volatile::Shared;
 
-use crate::address_space::{map_own, protect};
+use crate::address_space::{self, map_own, protect};
 use crate::{exceptions, failure, linux};
 
 /// Puts the functions where programs look for them.
@@ -26,6 +26,14 @@ pub(crate) fn publish() -> Result<(), Word> {
 pub(crate) fn header() -> &'static Header {
     // SAFETY: the table is mapped as long as the process lives, and nobody can change it.
     unsafe { &*(LAUNCH_TABLE as *const Header) }
+}
+
+/// Whether the address belongs to a region of the subject.
+pub(crate) fn is_mapped(address: u64) -> bool {
+    let regions = address_space::table().map_or(&[][..], |table| table.regions);
+    regions
+        .iter()
+        .any(|region| (region.address..region.address.saturating_add(region.size)).contains(&address))
 }
 
 extern "C" fn raise(number: u64) {

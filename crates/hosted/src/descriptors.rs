@@ -37,10 +37,17 @@ impl Waiter {
         Ok(Self { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)? })
     }
 
-    /// Waits for this one too. It is forgotten when it is closed.
+    /// Waits for this one too. It has to be forgotten before it is closed: a process that is being made may have a copy of it
+    /// for a moment, with which it would go on being waited for.
     pub(crate) fn add(&self, descriptor: BorrowedFd<'_>, source: Source) -> io::Result<()> {
         let data = epoll::EventData::new_u64(source.number());
         Ok(epoll::add(self.epoll.as_fd(), descriptor, data, epoll::EventFlags::IN)?)
+    }
+
+    /// Waits for this one no longer.
+    pub(crate) fn forget(&self, descriptor: BorrowedFd<'_>) {
+        // It fails if it was forgotten already.
+        let _ = epoll::delete(self.epoll.as_fd(), descriptor);
     }
 
     /// Waits until one is readable, for this long at most.

@@ -23,6 +23,7 @@ use palisade_policy::plan::{Backing, Plan, Subject, SubjectKind};
 use rustix::pipe::{PipeFlags, pipe_with};
 use zerocopy::{FromZeros, IntoBytes};
 
+use crate::descriptors::Waiter;
 use crate::memory::sealed;
 use crate::spawn::{Process, Program};
 use crate::subject::Ground;
@@ -111,8 +112,8 @@ impl<'a> HostedNetwork<'a> {
     }
 
     /// Starts it, for the first time or anew.
-    pub(crate) fn start(&mut self, ground: &Ground<'_>) -> Result<(), Error> {
-        self.life = None;
+    pub(crate) fn start(&mut self, ground: &Ground<'_>, waiter: &Waiter) -> Result<(), Error> {
+        self.leave(waiter);
         self.generation += 1;
         if let Some(status) = &self.status {
             status.begin(self.generation);
@@ -184,7 +185,7 @@ impl<'a> HostedNetwork<'a> {
     }
 
     /// Takes what is left of its process, if that has ended.
-    pub(crate) fn ended(&mut self) -> Result<Option<SubjectReport>, Error> {
+    pub(crate) fn ended(&mut self, waiter: &Waiter) -> Result<Option<SubjectReport>, Error> {
         let Some(life) = &mut self.life else { return Ok(None) };
         let status = life.process.status().map_err(Error::system("a process cannot be waited for"))?;
         let Some(status) = status else { return Ok(None) };
@@ -194,11 +195,19 @@ impl<'a> HostedNetwork<'a> {
             let what = "the program cannot be executed".to_owned();
             return Err(Error::Launch { subject: self.name.to_owned(), what, cause });
         }
-        self.life = None;
+        self.leave(waiter);
         if let (Some(page), Some(code)) = (&self.status, status.exit_status()) {
             page.exit(code);
         }
         Ok(Some(ending::of_helper(&status)))
+    }
+
+    /// Ends its process, if it has one.
+    fn leave(&mut self, waiter: &Waiter) {
+        if let Some(life) = self.life.take() {
+            waiter.forget(life.process.as_fd());
+            waiter.forget(life.lines.as_fd());
+        }
     }
 
     /// What the process has to know, as a file in memory.

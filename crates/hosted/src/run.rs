@@ -151,7 +151,7 @@ impl Run<'_> {
         // Its log begins anew, and what was not read of the old one would be lost.
         self.journal.drain();
         let Some(subject) = self.subjects.get_mut(index) else { return Ok(()) };
-        subject.start(self.ground)?;
+        subject.start(self.ground, &self.waiter)?;
         self.reports.started(subject.id, subject.generation);
         let Some(process) = subject.process() else { return Ok(()) };
         let watched = Error::system("a process cannot be waited for");
@@ -170,7 +170,7 @@ impl Run<'_> {
     /// Starts the network process, if there is one, for the first time or anew.
     fn start_network(&mut self) -> Result<(), Error> {
         let Some(network) = &mut self.network else { return Ok(()) };
-        network.start(self.ground)?;
+        network.start(self.ground, &self.waiter)?;
         self.reports.started(network.id, network.generation);
         let ends = [
             (network.process().map(AsFd::as_fd), Source::NetworkEnd),
@@ -206,12 +206,12 @@ impl Run<'_> {
             Source::Log => clear(self.ground.wiring.log()),
             Source::Launch(index) => {
                 if let Some(subject) = self.subjects.get_mut(index as usize) {
-                    subject.heard()?;
+                    subject.heard(&self.waiter)?;
                 }
             }
             Source::End(index) => {
                 if let Some(subject) = self.subjects.get_mut(index as usize)
-                    && let Some(ending) = subject.ended()?
+                    && let Some(ending) = subject.ended(&self.waiter)?
                 {
                     self.reports.ended(subject.id, subject.generation, &ending);
                 }
@@ -220,7 +220,7 @@ impl Run<'_> {
             Source::NetworkEnd => {
                 self.hear_network();
                 if let Some(network) = &mut self.network
-                    && let Some(ending) = network.ended()?
+                    && let Some(ending) = network.ended(&self.waiter)?
                 {
                     self.reports.ended(network.id, network.generation, &ending);
                 }

@@ -1,6 +1,7 @@
 //! A subject and its process.
 
 use std::ffi::CString;
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -15,6 +16,7 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use crate::clock::Clock;
 use crate::content::AddressSpace;
+use crate::descriptors::Waiter;
 use crate::memory::{SharedMemory, sealed};
 use crate::namespaces::Namespaces;
 use crate::spawn::{Process, Program};
@@ -52,7 +54,7 @@ pub(crate) struct Ground<'a> {
 /// A process, and what it has to say while it is launched.
 struct Life {
     process: Process,
-    start: Option<OwnedFd>,
+    start: Option<File>,
     waits: bool,
 }
 
@@ -79,8 +81,8 @@ impl<'a> HostedSubject<'a> {
     }
 
     /// Starts it, for the first time or anew. What it was before is gone.
-    pub(crate) fn start(&mut self, ground: &Ground<'_>) -> Result<(), Error> {
-        self.life = None;
+    pub(crate) fn start(&mut self, ground: &Ground<'_>, waiter: &Waiter) -> Result<(), Error> {
+        self.leave(waiter);
         self.generation += 1;
         let failed = |what: &str| {
             let (subject, what) = (self.subject.name.clone(), what.to_owned());
@@ -103,7 +105,7 @@ impl<'a> HostedSubject<'a> {
             namespaces: ground.namespaces.of_subject(),
         })
         .map_err(failed("a process"))?;
-        self.life = Some(Life { process, start: Some(start), waits: self.debug });
+        self.life = Some(Life { process, start: Some(start.into()), waits: self.debug });
         Ok(())
     }
 
@@ -117,14 +119,19 @@ impl<'a> HostedSubject<'a> {
         self.life.as_ref()?.start.as_ref().map(AsFd::as_fd)
     }
 
-    /// Takes what the launcher says.
-    pub(crate) fn heard(&mut self) -> Result<(), Error> {
-        let Some(start) = self.life.as_mut().and_then(|life| life.start.take()) else { return Ok(()) };
+    /// Takes what the launcher says, if it has said something. Tells whether the program has begun, as far as it is known now.
+    pub(crate) fn heard(&mut self, waiter: &Waiter) -> Result<bool, Error> {
+        let Some(life) = &mut self.life else { return Ok(false) };
+        let Some(start) = &life.start else { return Ok(true) };
         let mut word = Word::new_zeroed();
-        let result = std::fs::File::from(start).read_exact(word.as_mut_bytes());
-        if result.is_err() || word.stage == stage::READY {
-            // A process that was killed before it could say anything is noticed by its end.
-            return Ok(());
+        // Whole words are written at once. None is there yet, or none will be.
+        if (&*start).read_exact(word.as_mut_bytes()).is_err() {
+            return Ok(false);
+        }
+        waiter.forget(start.as_fd());
+        life.start = None;
+        if word.stage == stage::READY {
+            return Ok(true);
         }
         let what = match word.stage {
             stage::TABLE => "its launch table".to_owned(),
@@ -145,13 +152,27 @@ impl<'a> HostedSubject<'a> {
     }
 
     /// Takes what is left of its process, if that has ended.
-    pub(crate) fn ended(&mut self) -> Result<Option<SubjectReport>, Error> {
-        self.heard()?;
+    pub(crate) fn ended(&mut self, waiter: &Waiter) -> Result<Option<SubjectReport>, Error> {
+        let began = self.heard(waiter)?;
         let Some(life) = &mut self.life else { return Ok(None) };
         let status = life.process.status().map_err(Error::system("a process cannot be waited for"))?;
         let Some(status) = status else { return Ok(None) };
-        self.life = None;
+        self.leave(waiter);
+        if !began && status.exited() {
+            let what = "it ended before its program began".to_owned();
+            let cause = io::ErrorKind::UnexpectedEof.into();
+            return Err(Error::Launch { subject: self.subject.name.clone(), what, cause });
+        }
         Ok(Some(ending::report(&status, &self.record)))
+    }
+
+    /// Ends its process, if it has one.
+    fn leave(&mut self, waiter: &Waiter) {
+        let Some(life) = self.life.take() else { return };
+        waiter.forget(life.process.as_fd());
+        if let Some(start) = &life.start {
+            waiter.forget(start.as_fd());
+        }
     }
 
     /// Lets the program begin, if it waits for a debugger and one is there.

@@ -2,7 +2,7 @@
 
 use palisade_hosted::{End, Next};
 
-use crate::systems::{run_to_end, watch};
+use crate::systems::{run_to_end, system, watch};
 
 #[test]
 fn a_unikernel_says_what_it_says_in_a_machine() {
@@ -33,8 +33,4 @@ fn who_fails_is_started_anew_as_the_policy_says() {
     assert!(outcome.said("[supervisor] ends: exited with status 3"), "{outcome:#?}");
     let generations: Vec<_> = outcome.started.iter().map(|(_, generation, _)| *generation).collect();
     assert!(generations.starts_with(&[1, 2]), "{generations:?}");
-}
-
-fn system(subjects: &str) -> String {
-    format!("name = \"test\"\nmachine = \"qemu-q35\"\n{subjects}\n")
 }

@@ -2,3 +2,5 @@
 
 mod life;
 mod systems;
+mod traces;
+mod walls;

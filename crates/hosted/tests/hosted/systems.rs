@@ -44,6 +44,11 @@ impl Outcome {
     }
 }
 
+/// The description of a system with these subjects.
+pub(crate) fn system(subjects: &str) -> String {
+    format!("name = \"test\"\nmachine = \"qemu-q35\"\n{subjects}\n")
+}
+
 /// Runs a system until it ends, at most for as long as no test should take.
 pub(crate) fn run_to_end(description: &str) -> Outcome {
     watch(description, |_, _| Next::Continue)
@@ -89,7 +94,7 @@ impl Library for Programs {
     }
 }
 
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "init",
     "time",
     "log",
@@ -104,6 +109,7 @@ const NAMES: [&str; 14] = [
     "timed",
     "caller",
     "legacy-4",
+    "intruder",
 ];
 
 /// Longer than any test takes on the slowest computer.
