@@ -95,7 +95,7 @@ impl<W: World> Server<W> {
     fn rounds(&mut self) -> bool {
         for _ in 0..MOST_ROUNDS {
             let round = self.switch.round();
-            self.unannounced |= round.delivered;
+            self.unannounced |= round.at_once | round.later;
             if !round.busy {
                 return false;
             }
