@@ -56,6 +56,9 @@ pub(crate) enum Verb {
     /// Build an image, boot it in an emulator, show its log
     #[command(after_help = BOOT_EXAMPLE, after_long_help = boot_long_help())]
     Boot(Boot),
+    /// Make a directory with a description and a site, or with a unikernel of one's own
+    #[command(after_help = NEW_EXAMPLE)]
+    New(New),
     /// Check a description against every rule, and build nothing
     #[command(after_help = CHECK_EXAMPLE)]
     Check(Check),
@@ -167,6 +170,20 @@ pub(crate) enum Accelerator {
     Kvm,
 }
 
+/// Arguments of `new`.
+#[derive(Debug, Args)]
+pub(crate) struct New {
+    /// The directory; its last part becomes the name of the system
+    #[arg(value_name = "NAME")]
+    pub(crate) path: PathBuf,
+    /// Make the crate of a Rust unikernel on the library OS, in place of a website
+    #[arg(long)]
+    pub(crate) unikernel: bool,
+    /// Palisade's repository, for the library OS [default: the one that this command was built in]
+    #[arg(long, value_name = "DIR", requires = "unikernel")]
+    pub(crate) sources: Option<PathBuf>,
+}
+
 /// Arguments of `check`.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
@@ -228,6 +245,10 @@ Examples:
   palisade boot --site ./public
   palisade boot --site ./public --publish 0.0.0.0:443:443 --cert fullchain.pem --key key.pem
   palisade boot --unikernel https.muen --publish 4433:4433 --bootparams '--ipv4=10.0.0.2/24 --ipv4-gateway=10.0.0.1'";
+const NEW_EXAMPLE: &str = "\
+Examples:
+  palisade new blog
+  palisade new my-service --unikernel";
 const CHECK_EXAMPLE: &str = "\
 Examples:
   palisade check systems/hello.toml
@@ -267,6 +288,7 @@ mod tests {
         let examples = [
             GENERAL_EXAMPLE,
             BOOT_EXAMPLE,
+            NEW_EXAMPLE,
             CHECK_EXAMPLE,
             BUILD_EXAMPLE,
             VERIFY_EXAMPLE,

@@ -41,6 +41,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let terminal = Terminal::new(cli.speech);
     let result = match cli.verb {
         Verb::Boot(arguments) => verb::boot(&arguments, &terminal),
+        Verb::New(arguments) => verb::new(&arguments, &terminal),
         Verb::Check(arguments) => verb::check(&arguments, &terminal),
         Verb::Build(arguments) => verb::build(&arguments, &terminal),
         Verb::Verify(arguments) => verb::verify(&arguments, &terminal),

@@ -5,6 +5,7 @@ mod build;
 mod check;
 mod completions;
 mod inspect;
+mod new;
 mod rules;
 mod verify;
 
@@ -13,5 +14,6 @@ pub(crate) use build::build;
 pub(crate) use check::check;
 pub(crate) use completions::completions;
 pub(crate) use inspect::inspect;
+pub(crate) use new::new;
 pub(crate) use rules::rules;
 pub(crate) use verify::{list, verify};
