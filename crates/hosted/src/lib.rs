@@ -27,6 +27,7 @@ mod run;
 mod spawn;
 mod subject;
 mod supervisor;
+mod tap;
 mod wiring;
 
 use std::io;
@@ -38,6 +39,7 @@ use palisade_policy::plan::Plan;
 pub use error::Error;
 pub use network::{Network, PortAddresses, serve as serve_network};
 pub use run::run;
+pub use tap::open_tap;
 
 /// What to run, and how.
 #[derive(Debug)]
