@@ -56,7 +56,8 @@ impl Interrupts {
     }
 
     /// Becomes readable with the first request, and stays so.
-    pub(crate) fn wake(&self) -> BorrowedFd<'_> {
+    #[must_use]
+    pub fn wake(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
     }
 }

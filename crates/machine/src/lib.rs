@@ -25,6 +25,6 @@ pub use interrupt::{Interrupts, Signal};
 pub use lines::Lines;
 pub use machine::{Accelerator, Image, Machine, OnReset};
 pub use network::{MacAddress, Network, PciAddress, Wire};
-pub use ports::{PortError, claim_ports};
+pub use ports::{Claim, PortError, claim_ports};
 pub use run::{Crash, End, Next, Output, Report, Stream, run};
 pub use user_network::{Added, Conflict, Fixed, Forward, Interface, Protocol, UserNetwork};

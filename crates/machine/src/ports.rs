@@ -1,4 +1,4 @@
-//! Ports of this computer, looked at before an emulator is to listen on them.
+//! Ports of this computer that are to lead into a system.
 
 use std::io;
 use std::net::{SocketAddrV4, TcpListener, UdpSocket};
@@ -17,14 +17,25 @@ pub struct PortError {
     pub error: io::Error,
 }
 
-/// Makes sure that this computer can listen for all of `forwards` at once. A host port 0 becomes one that nobody uses.
+/// A socket for a port of this computer.
+#[derive(Debug)]
+pub enum Claim {
+    /// For connections. It listens already.
+    Tcp(TcpListener),
+    /// For datagrams.
+    Udp(UdpSocket),
+}
+
+/// Takes all of `forwards`' ports of this computer at once. A host port 0 becomes one that nobody uses. The claims have the
+/// order of the forwards.
 ///
-/// Nothing is kept open: another process can still be faster than the emulator, which then fails and says so.
+/// Where an emulator is to listen, nothing of this can be kept: another process can then be faster than the emulator, which
+/// fails and says so.
 ///
 /// # Errors
 /// [`PortError`] for the first that cannot be had.
-pub fn claim_ports(forwards: &mut [Forward]) -> Result<(), PortError> {
-    let mut open = Vec::new();
+pub fn claim_ports(forwards: &mut [Forward]) -> Result<Vec<Claim>, PortError> {
+    let mut claims = Vec::new();
     for forward in forwards {
         let (socket, port) = listen(forward.protocol, forward.host).map_err(|error| PortError {
             protocol: forward.protocol,
@@ -32,9 +43,9 @@ pub fn claim_ports(forwards: &mut [Forward]) -> Result<(), PortError> {
             error,
         })?;
         forward.host.set_port(port);
-        open.push(socket);
+        claims.push(socket);
     }
-    Ok(())
+    Ok(claims)
 }
 
 impl PortError {
@@ -65,23 +76,17 @@ impl PortError {
     }
 }
 
-/// A socket that holds a port as long as it is there.
-enum Held {
-    Tcp { _listener: TcpListener },
-    Udp { _socket: UdpSocket },
-}
-
-fn listen(protocol: Protocol, address: SocketAddrV4) -> io::Result<(Held, u16)> {
+fn listen(protocol: Protocol, address: SocketAddrV4) -> io::Result<(Claim, u16)> {
     match protocol {
         Protocol::Tcp => {
             let listener = TcpListener::bind(address)?;
             let port = listener.local_addr()?.port();
-            Ok((Held::Tcp { _listener: listener }, port))
+            Ok((Claim::Tcp(listener), port))
         }
         Protocol::Udp => {
             let socket = UdpSocket::bind(address)?;
             let port = socket.local_addr()?.port();
-            Ok((Held::Udp { _socket: socket }, port))
+            Ok((Claim::Udp(socket), port))
         }
     }
 }

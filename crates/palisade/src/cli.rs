@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::CStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use clap_complete::Shell;
 
 use crate::exit::Exit;
 
-/// Builds machine images in which every part runs walled off from every other, checks them and boots them.
+/// Builds systems in which every part runs walled off from every other, checks them, and runs or boots them.
 #[derive(Debug, Parser)]
 // The last of several values counts, so that a script can add to a line that it was given.
 #[command(name = "palisade", version, max_term_width = 100, args_override_self = true)]
@@ -53,6 +54,12 @@ pub(crate) enum ColorChoice {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    /// Run a system on this computer, without an emulator, and show its log
+    #[command(after_help = RUN_EXAMPLE, after_long_help = run_long_help())]
+    Run(Run),
+    /// Be the network process of `run`, which starts it
+    #[command(name = "network-process", hide = true)]
+    NetworkProcess,
     /// Build an image, boot it in an emulator, show its log
     #[command(after_help = BOOT_EXAMPLE, after_long_help = boot_long_help())]
     Boot(Boot),
@@ -106,6 +113,23 @@ pub(crate) struct Boot {
     /// What is around it.
     #[command(flatten)]
     pub(crate) surroundings: Surroundings,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The description of the system (TOML) [default: the example site]
+    #[arg(value_name = "DESCRIPTION", conflicts_with_all = ["unikernel", "site"])]
+    pub(crate) description: Option<PathBuf>,
+    /// What takes its place, or changes it.
+    #[command(flatten)]
+    pub(crate) undescribed: Undescribed,
+    /// What is around it.
+    #[command(flatten)]
+    pub(crate) surroundings: Surroundings,
+    /// Stop this subject before its first instruction until gdb is attached, at each of its starts
+    #[arg(long, value_name = "SUBJECT")]
+    pub(crate) gdb: Option<String>,
 }
 
 /// What a system has around it while it runs.
@@ -228,14 +252,28 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn run_long_help() -> String {
+    format!("{RUN_EXAMPLE}\n\n{}", Exit::TABLE)
+}
+
 fn boot_long_help() -> String {
     format!("{BOOT_EXAMPLE}\n\n{}", Exit::TABLE)
 }
 
+/// The verb of the network process.
+pub(crate) const NETWORK_PROCESS: &CStr = c"network-process";
 const GENERAL: &str = "General options";
 const GENERAL_EXAMPLE: &str = "\
-Example:
+Examples:
+  palisade run
   palisade boot --unikernel hello --bootparams 'Hi!'";
+const RUN_EXAMPLE: &str = "\
+Examples:
+  palisade run
+  palisade run systems/two-sites.toml
+  palisade run --site ./public --publish 0.0.0.0:443:443 --cert fullchain.pem --key key.pem
+  palisade run --unikernel hello --bootparams 'Hi!'
+  palisade run systems/website.toml --gdb website";
 const BOOT_EXAMPLE: &str = "\
 Examples:
   palisade boot systems/hello.toml
@@ -287,6 +325,7 @@ mod tests {
     fn every_example_of_the_help_is_a_valid_command_line() {
         let examples = [
             GENERAL_EXAMPLE,
+            RUN_EXAMPLE,
             BOOT_EXAMPLE,
             NEW_EXAMPLE,
             CHECK_EXAMPLE,
@@ -319,10 +358,23 @@ mod tests {
             "palisade boot a.toml --for -1",
             "palisade boot a.toml --for soon",
             "palisade boot a.toml --smp 0",
+            "palisade run a.toml --site b",
+            "palisade run a.toml --bootparams x",
+            "palisade run --cert b --key c",
+            "palisade run --tap tap0 --publish 1:1",
+            "palisade new",
+            "palisade new a --sources b",
             "palisade --quiet --verbose rules",
         ] {
             assert!(Cli::try_parse_from(words(line)).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn the_network_process_has_its_verb() {
+        let name = NETWORK_PROCESS.to_str().expect("it is text");
+        let cli = Cli::try_parse_from(["palisade", name]).expect("it is a verb");
+        assert!(matches!(cli.verb, Verb::NetworkProcess));
     }
 
     #[test]

@@ -7,6 +7,9 @@ use palisade_policy::Library;
 /// The kernel, with its ELF headers.
 pub(crate) static KERNEL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kernel"));
 
+/// What every process of a unikernel begins with when a system runs on this computer.
+pub(crate) static LAUNCHER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/launcher"));
+
 /// The programs that descriptions and every system use.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Embedded;

@@ -62,6 +62,15 @@ impl Failure {
         Self::message(exit, error, help)
     }
 
+    /// The system cannot run on this computer.
+    pub(crate) fn of_run(error: palisade_hosted::Error) -> Self {
+        use palisade_hosted::Error;
+        match error {
+            Error::NeedsMachine { .. } => Self::input(error),
+            _ => Self::message(Exit::Host, error, None),
+        }
+    }
+
     /// Standard output takes no more.
     pub(crate) fn output(error: &io::Error) -> Self {
         let closed = error.kind() == io::ErrorKind::BrokenPipe;

@@ -51,6 +51,11 @@ impl<'a> Journal<'a> {
         })
     }
 
+    /// What is known so far.
+    pub(crate) const fn outcome(&mut self) -> &mut Outcome {
+        &mut self.outcome
+    }
+
     /// Takes the lines that were begun and never ended.
     pub(crate) fn finish(&mut self) -> Result<(), Failure> {
         if let Some(line) = self.serial.finish() {

@@ -40,6 +40,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     };
     let terminal = Terminal::new(cli.speech);
     let result = match cli.verb {
+        Verb::Run(arguments) => verb::run(&arguments, &terminal),
+        Verb::NetworkProcess => Ok(Exit::of_status(palisade_hosted::serve_network())),
         Verb::Boot(arguments) => verb::boot(&arguments, &terminal),
         Verb::New(arguments) => verb::new(&arguments, &terminal),
         Verb::Check(arguments) => verb::check(&arguments, &terminal),

@@ -1,17 +1,18 @@
-//! The network of a machine that boots a system: around the addresses of the unikernels behind its card.
+//! The network of a system: around the addresses of the unikernels in it. Here, that of a machine.
+
+mod here;
+mod neighbourhood;
 
 use std::env;
-use std::net::SocketAddrV4;
 
-use palisade_machine::{
-    Forward, Interface, MacAddress, Network, PciAddress, Protocol, UserNetwork, Wire, claim_ports,
-};
-use palisade_policy::{Planned, Publish, Subject};
+use palisade_machine::{MacAddress, Network, PciAddress, UserNetwork, Wire};
+use palisade_policy::Planned;
 
-use crate::command_line;
-use crate::exit::Exit;
+use self::neighbourhood::Neighbourhood;
 use crate::failure::Failure;
 use crate::published::Published;
+
+pub(crate) use here::connect as connect_here;
 
 /// A machine's card with its network, and the ports of this computer that lead there.
 pub(crate) struct Connection {
@@ -39,69 +40,12 @@ pub(crate) fn connect(planned: &Planned, tap: Option<&str>) -> Result<Option<Con
     Ok(Some(Connection { network, published }))
 }
 
+/// Nothing keeps the ports: the emulator takes them.
 fn user_network(planned: &Planned) -> Result<(UserNetwork, Vec<Published>), Failure> {
-    let subjects = behind_card(planned);
-    let interfaces = subjects.iter().map(|subject| interface(subject)).collect::<Result<Vec<_>, _>>()?;
-    let mut user = UserNetwork::around(&interfaces).map_err(|conflict| {
-        let help = "the emulator plays one network with one router: give the unikernels addresses in it with \
-                    --ipv4=ADDRESS/PREFIX and --ipv4-gateway=ADDRESS in their `bootparams`";
-        Failure::message(Exit::Input, conflict, Some(help.into()))
-    })?;
-    let mut leads_to = Vec::new();
-    for (subject, interface) in subjects.iter().zip(&interfaces) {
-        for publish in &subject.publish {
-            user.forwards.push(forward(&publish.value, interface, &interfaces, &user)?);
-            leads_to.push(*subject);
-        }
-    }
-    claim_ports(&mut user.forwards).map_err(|error| {
-        let help = error.help();
-        Failure::message(Exit::Host, error, Some(help))
-    })?;
+    let (mut user, published, _) = Neighbourhood::of(planned)?.publish()?;
     user.extra = env::var(EXTRA_OPTIONS).unwrap_or_default();
-    let published = user.forwards.iter().zip(leads_to);
-    let published = published.map(|(forward, subject)| Published::new(*forward, subject)).collect();
+    user.forwards = published.iter().map(|published| published.forward).collect();
     Ok((user, published))
-}
-
-/// The unikernels that share the card. One with several devices is listed once: its command line describes one interface.
-fn behind_card(planned: &Planned) -> Vec<&Subject> {
-    let mut numbers: Vec<_> = planned.system.ports().iter().map(|port| port.subject).collect();
-    numbers.dedup();
-    numbers.into_iter().filter_map(|number| planned.system.subjects.get(number)).collect()
-}
-
-fn interface(subject: &Subject) -> Result<Interface, Failure> {
-    let name = &subject.name.value;
-    command_line::interface(name, &subject.command_line.value)
-        .map_err(|flaw| Failure::input(format!("subject {name}: {flaw}")))
-}
-
-/// A unikernel without a fixed address has the first one that the DHCP server gives, if it is the only one that asks.
-fn forward(
-    publish: &Publish,
-    to: &Interface,
-    all: &[Interface],
-    network: &UserNetwork,
-) -> Result<Forward, Failure> {
-    let asking = all.iter().filter(|interface| interface.ipv4.is_none()).count();
-    let address = match to.ipv4 {
-        Some(fixed) => fixed.address,
-        None if asking == 1 => network.first_lease(),
-        None => {
-            let help = "give it a fixed one, such as --ipv4=10.0.2.15/24 --ipv4-gateway=10.0.2.2 in its `bootparams`";
-            let message = format!(
-                "{publish} cannot be published: several unikernels ask for an address, and nobody knows which one {} gets",
-                to.owner
-            );
-            return Err(Failure::message(Exit::Input, message, Some(help.into())));
-        }
-    };
-    let protocol = match publish.protocol {
-        palisade_policy::Protocol::Tcp => Protocol::Tcp,
-        palisade_policy::Protocol::Udp => Protocol::Udp,
-    };
-    Ok(Forward { protocol, host: publish.host, guest: SocketAddrV4::new(address, publish.guest) })
 }
 
 /// More options for QEMU's `-netdev`, as its users have them in their environment.

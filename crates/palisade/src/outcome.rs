@@ -11,6 +11,8 @@ use crate::exit::Exit;
 pub(crate) enum Place {
     /// A machine of its own.
     Machine,
+    /// This computer.
+    Computer,
 }
 
 impl Place {
@@ -18,6 +20,7 @@ impl Place {
     const fn what(self) -> &'static str {
         match self {
             Self::Machine => "machine",
+            Self::Computer => "system",
         }
     }
 
@@ -25,6 +28,7 @@ impl Place {
     pub(crate) const fn start(self) -> &'static str {
         match self {
             Self::Machine => "power-on",
+            Self::Computer => "the start",
         }
     }
 }
@@ -91,6 +95,11 @@ impl Outcome {
         self.kernel.is_some()
     }
 
+    /// A subject has stopped the system, as its rights allow.
+    pub(crate) fn stopped_by(&mut self, subject: &str) {
+        self.kernel = Some(KernelEnd::Stopped(format!("{subject} stopped the system")));
+    }
+
     /// The exit status of the whole.
     #[must_use]
     pub(crate) fn exit(&self, end: &End) -> Exit {
@@ -110,6 +119,7 @@ impl Outcome {
     pub(crate) fn summary(&self, report: &Report) -> String {
         let how = match (&self.kernel, &report.end) {
             (_, End::Interrupted(signal)) => format!("{signal} ended the {}", self.place.what()),
+            (Some(KernelEnd::Stopped(why)), _) if self.place == Place::Computer => why.clone(),
             (Some(KernelEnd::Refused(why)), _) => format!("the kernel refused the machine: {why}"),
             (Some(KernelEnd::Stopped(why)), _) => format!("the kernel stopped: {why}"),
             (None, End::TimeRanOut) => "time ran out".into(),
@@ -119,9 +129,13 @@ impl Outcome {
             (None, End::Crash(crash)) => {
                 format!("the emulator failed: {}; it said: {}", crash.cause(), crash.said)
             }
+            (None, End::Reset) if self.place == Place::Computer => "the system asked for a reset".into(),
             (None, End::Reset) if self.all_ended => "the machine was reset".into(),
             (None, End::Reset) => "the machine was reset without a word from the kernel".into(),
-            (None, End::PowerOff | End::ExitDevice(_) | End::Stopped) => "the machine powered off".into(),
+            (None, End::PowerOff | End::ExitDevice(_) | End::Stopped) => match self.place {
+                Place::Machine => "the machine powered off".into(),
+                Place::Computer => "the system ended".into(),
+            },
         };
         format!("{how} after {:.1} s", report.duration.as_secs_f64())
     }

@@ -52,6 +52,11 @@ impl<'a> Session<'a> {
         (interrupts, |stream, bytes: &[u8]| journal.take(stream, bytes))
     }
 
+    /// What is known so far.
+    pub(crate) const fn outcome(&mut self) -> &mut Outcome {
+        self.journal.outcome()
+    }
+
     /// The system has ended: tells of it.
     pub(crate) fn end(mut self, result: Result<Report, Failure>) -> Result<Exit, Failure> {
         let published = self.readiness.finish(self.terminal);

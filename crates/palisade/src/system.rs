@@ -5,7 +5,7 @@ use std::path::Path;
 
 use palisade_image::verify::{Expected, verify};
 use palisade_image::{Image, pack};
-use palisade_policy::{Options, Planned, Site, SiteFiles, parse_size};
+use palisade_policy::{Options, Planned, Problem, Site, SiteFiles, parse_size};
 
 use crate::certificates;
 use crate::cli::{SystemSource, Undescribed};
@@ -41,14 +41,36 @@ pub(crate) struct MachineSize<'a> {
     pub(crate) cpus: Option<u16>,
 }
 
+/// What a system is planned for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Purpose<'a> {
+    /// A machine of this size.
+    Machine(MachineSize<'a>),
+    /// This computer: what the machine's devices could do does not matter.
+    Computer,
+}
+
+impl Purpose<'_> {
+    /// The machine that the description names, as it is.
+    pub(crate) const MACHINE: Self = Self::Machine(MachineSize { memory: None, cpus: None });
+
+    fn size(&self) -> MachineSize<'_> {
+        match self {
+            Self::Machine(size) => *size,
+            Self::Computer => MachineSize::default(),
+        }
+    }
+}
+
 /// Reads, checks and allocates a system. Warnings are shown, and which certificate is made for it.
 pub(crate) fn plan<'a>(
     source: impl Into<Source<'a>>,
-    machine: MachineSize<'_>,
+    purpose: Purpose<'_>,
     publish: &[String],
     terminal: &Terminal,
 ) -> Result<Planned, Failure> {
     let Source { description, undescribed } = source.into();
+    let machine = purpose.size();
     let options = Options {
         overrides: undescribed.set.iter().map(|text| key_and_value(text)).collect::<Result<_, _>>()?,
         memory: machine.memory.map(memory).transpose()?,
@@ -77,7 +99,9 @@ pub(crate) fn plan<'a>(
         certificates::introduce(authority, terminal)?;
     }
     let planned = planned.map_err(|problems| Failure::new(Exit::Input, problems))?;
-    for warning in &planned.warnings {
+    let about_devices = |warning: &&Problem| warning.rule().id == DMA_RULE;
+    let is_told = |warning: &&Problem| matches!(purpose, Purpose::Machine(_)) || !about_devices(warning);
+    for warning in planned.warnings.iter().filter(is_told) {
         terminal.warning(warning)?;
     }
     certificates::check(&planned, terminal)?;
@@ -134,5 +158,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The rule that warns of devices which reach all memory.
+const DMA_RULE: &str = "dma-unconfined";
 /// See <https://reproducible-builds.org/specs/source-date-epoch/>.
 const SOURCE_DATE: &str = "SOURCE_DATE_EPOCH";

@@ -11,13 +11,14 @@ use crate::journal::LAST_WORDS;
 use crate::network::connect;
 use crate::outcome::Place;
 use crate::session::Session;
-use crate::system::{self, MachineSize};
+use crate::system::{self, MachineSize, Purpose};
 use crate::terminal::Terminal;
 
 /// Boots a system, shows its log, and ends as its unikernels did.
 pub(crate) fn boot(arguments: &Boot, terminal: &Terminal) -> Result<Exit, Failure> {
     let size = MachineSize { memory: arguments.memory.as_deref(), cpus: arguments.smp };
-    let planned = system::plan(&arguments.system, size, &arguments.surroundings.publish, terminal)?;
+    let planned =
+        system::plan(&arguments.system, Purpose::Machine(size), &arguments.surroundings.publish, terminal)?;
     let image = system::image(&planned, terminal)?;
     let emulator = emulator(arguments)?;
     let plan = &planned.plan;

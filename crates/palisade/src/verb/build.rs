@@ -15,13 +15,13 @@ use crate::certificates;
 use crate::cli::Build;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::system::{self, MachineSize};
+use crate::system::{self, Purpose};
 use crate::terminal::Terminal;
 
 /// Builds and verifies an image, and writes `NAME.map.txt`, `NAME.elf` and `NAME.iso`. Without the tools for the last
 /// one the others are made all the same.
 pub(crate) fn build(arguments: &Build, terminal: &Terminal) -> Result<Exit, Failure> {
-    let planned = system::plan(&arguments.system, MachineSize::default(), &[], terminal)?;
+    let planned = system::plan(&arguments.system, Purpose::MACHINE, &[], terminal)?;
     let image = system::image(&planned, terminal)?;
     let secret = certificates::has_private_key(&planned);
     if secret {

@@ -5,12 +5,12 @@ use serde_json::json;
 use crate::cli::Check;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::system::{self, MachineSize};
+use crate::system::{self, Purpose};
 use crate::terminal::Terminal;
 
 /// Checks a system against every rule.
 pub(crate) fn check(arguments: &Check, terminal: &Terminal) -> Result<Exit, Failure> {
-    let planned = system::plan(&arguments.system, MachineSize::default(), &[], terminal)?;
+    let planned = system::plan(&arguments.system, Purpose::MACHINE, &[], terminal)?;
     let subjects: Vec<_> = planned.plan.subjects.iter().map(|subject| subject.name.as_str()).collect();
     if terminal.json() {
         terminal.object(&json!({

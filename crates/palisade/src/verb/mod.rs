@@ -7,6 +7,7 @@ mod completions;
 mod inspect;
 mod new;
 mod rules;
+mod run;
 mod verify;
 
 pub(crate) use boot::boot;
@@ -16,4 +17,5 @@ pub(crate) use completions::completions;
 pub(crate) use inspect::inspect;
 pub(crate) use new::new;
 pub(crate) use rules::rules;
+pub(crate) use run::run;
 pub(crate) use verify::{list, verify};
