@@ -29,7 +29,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use input::{LARGEST_PROGRAM, read_file};
-pub use machine::{BUILT_IN as BUILT_IN_MACHINES, MachineDescription};
+pub use machine::{BUILT_IN as BUILT_IN_MACHINES, Emulator, MachineDescription};
 pub use options::{Certificate, Library, Options};
 pub use palisade_site::pack::File as SiteFile;
 pub use problem::{Problem, Problems};

@@ -23,6 +23,37 @@ pub struct MachineDescription {
     pub machine: plan::Machine,
     /// The ways to power it off, by name; the first is the default.
     pub power_off: Vec<(String, Vec<PortWrite>)>,
+    /// The emulators that can be this machine, the usual one first. Empty if its file names none.
+    pub emulators: Vec<Emulator>,
+}
+
+/// An emulator of whole machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Emulator {
+    /// QEMU, whose software CPU is an AMD one.
+    Qemu,
+    /// Bochs, with an Intel CPU.
+    Bochs,
+}
+
+impl Emulator {
+    /// The machine that a system is for which is to run in this emulator and names no machine.
+    #[must_use]
+    pub const fn usual_machine(self) -> &'static str {
+        match self {
+            Self::Qemu => "qemu-q35",
+            Self::Bochs => "bochs",
+        }
+    }
+
+    /// Its name in machine files and on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Qemu => "qemu",
+            Self::Bochs => "bochs",
+        }
+    }
 }
 
 impl MachineDescription {
@@ -60,9 +91,10 @@ pub(crate) struct Wanted {
 }
 
 /// The machines that need no file.
-pub const BUILT_IN: [(&str, &str); 2] = [
+pub const BUILT_IN: [(&str, &str); 3] = [
     ("qemu-q35", include_str!("../../../machines/qemu-q35.toml")),
     ("bochs", include_str!("../../../machines/bochs.toml")),
+    ("qemu-or-bochs", include_str!("../../../machines/qemu-or-bochs.toml")),
 ];
 
 /// Reads the machine that a description names: a built-in one, or a `.toml` file relative to the description's folder.
@@ -146,8 +178,9 @@ fn read(name: &str, source: Arc<Source>, wanted: Wanted, problems: &Collector) -
         devices,
     };
     let power_off = power_off(&fields, problems);
+    let emulators = fields.choices("emulators", &[Emulator::Qemu, Emulator::Bochs].map(|it| (it.name(), it)));
     fields.finish();
-    Some(MachineDescription { machine, power_off })
+    Some(MachineDescription { machine, power_off, emulators })
 }
 
 /// The memory of a machine.

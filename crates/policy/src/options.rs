@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::machine::Emulator;
 use crate::system::EndAction;
 
 /// What the command line changes in a description.
@@ -13,6 +14,8 @@ pub struct Options {
     pub memory: Option<u64>,
     /// Number of CPUs of the machine.
     pub cpus: Option<u16>,
+    /// Where the system is to run: decides for which machine it is, if its description does not.
+    pub emulator: Option<Emulator>,
     /// What happens when every unikernel has ended.
     pub on_end: Option<EndAction>,
     /// Ports of this computer to publish in place of those in the description: `4433:443`. They lead to the only unikernel

@@ -14,7 +14,7 @@ use palisade_site::pack::File as SiteFile;
 
 use crate::document::{self, Fields};
 use crate::elf::{File, InitStub};
-use crate::machine::{self, Wanted};
+use crate::machine::{self, Emulator, Wanted};
 use crate::options::{Library, Options};
 use crate::problem::{Collector, Problem};
 use crate::rules::programs as rules;
@@ -52,8 +52,10 @@ pub(crate) fn parse(source: &Arc<Source>, default_name: &str, context: &Context<
     let fields = Fields::new(&table, &start, "the description", problems);
 
     let name = fields.text("name").unwrap_or_else(|| Located::new(default_name.to_owned(), &start));
-    let machine_name =
-        fields.text("machine").unwrap_or_else(|| Located::new(DEFAULT_MACHINE.to_owned(), &start));
+    let machine_name = fields.text("machine").unwrap_or_else(|| {
+        let emulator = context.options.emulator.unwrap_or(Emulator::Qemu);
+        Located::new(emulator.usual_machine().to_owned(), &start)
+    });
     let memory = fields.size("memory").map(|memory| memory.value);
     let cpus = fields.integer("cpus", 1..=u16::MAX).map(|cpus| cpus.value);
     let wanted = Wanted { memory: context.options.memory.or(memory), cpus: context.options.cpus.or(cpus) };
@@ -106,7 +108,6 @@ fn not_built_in(name: &str, place: &Place) -> Problem {
         .help("build the command again with its own build script")
 }
 
-const DEFAULT_MACHINE: &str = "qemu-q35";
 const END_ACTIONS: [(&str, EndAction); 3] =
     [("power-off", EndAction::PowerOff), ("reset", EndAction::Reset), ("stay", EndAction::Stay)];
 const FATAL_ACTIONS: [(&str, FatalAction); 3] =

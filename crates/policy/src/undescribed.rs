@@ -65,7 +65,7 @@ pub(crate) fn site(site: &Site<'_>, published: &[String]) -> Undescribed {
     let usual = || [ADDRESS.to_owned()].into_iter().chain(served(published)).collect::<Vec<_>>().join(" ");
     let command_line = site.command_line.map_or_else(usual, str::to_owned);
     let mut text = format!(
-        "name = \"website\"\nmachine = \"qemu-q35\"\n\n[subject.website]\nunikernel = \"website\"\nsite = {}\n\
+        "name = \"website\"\n\n[subject.website]\nunikernel = \"website\"\nsite = {}\n\
          bootparams = {}\nram = \"128 MiB\"\nrestart = \"on-failure\"\npublish = {PUBLISH:?}\n",
         site.files.name(),
         toml_string(&command_line),

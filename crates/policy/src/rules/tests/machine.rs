@@ -2,7 +2,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::testing::{TestLibrary, assert_breaks, assert_passes, hello_with, plan, plan_with};
-use crate::{Options, Planned, Problems};
+use crate::{Emulator, Options, Planned, Problems};
 
 /// A machine file of its own for a test, removed at its end.
 struct MachineFile(PathBuf);
@@ -34,6 +34,38 @@ const OWN: &str = "cpus = 1\nreset = [{ port = 0xcf9, width = 1, value = 6 }]\n\
 fn the_built_in_machines_are_known() {
     assert_passes(plan(&format!("machine = \"qemu-q35\"\n{}", hello_with(""))));
     assert_passes(plan(&format!("machine = \"bochs\"\n{}", hello_with(""))));
+    assert_passes(plan(&format!("machine = \"qemu-or-bochs\"\n{}", hello_with(""))));
+}
+
+#[test]
+fn a_system_that_names_no_machine_is_for_the_emulator_it_is_to_run_in() {
+    let name = |text: &str, emulator| {
+        let options = Options { emulator, ..Options::default() };
+        assert_passes(plan_with(text, &options, &TestLibrary::new())).plan.machine.name
+    };
+    let unnamed = hello_with("");
+    assert_eq!(name(&unnamed, None), "qemu-q35");
+    assert_eq!(name(&unnamed, Some(Emulator::Bochs)), "bochs");
+    assert_eq!(
+        name(&format!("machine = \"qemu-or-bochs\"\n{unnamed}"), Some(Emulator::Bochs)),
+        "qemu-or-bochs"
+    );
+}
+
+#[test]
+fn a_machine_file_says_which_emulators_can_be_the_machine() {
+    let emulators = |line: &str| {
+        let planned = MachineFile::new("emulators", &format!("{line}\n{OWN}")).plan();
+        planned.map(|planned| planned.system.machine.unwrap().value.emulators.clone())
+    };
+    assert_eq!(emulators("").unwrap(), []);
+    assert_eq!(emulators("emulators = [\"bochs\", \"qemu\"]").unwrap(), [Emulator::Bochs, Emulator::Qemu]);
+    assert_breaks(
+        MachineFile::new("no-emulator", &format!("emulators = [\"vmware\"]\n{OWN}")).plan(),
+        "value-range",
+        1,
+        "qemu",
+    );
 }
 
 #[test]
