@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use palisade_machine::{
-    Accelerator, Emulator, End, Image, Interrupts, Lines, Machine, Next, OnReset, Stream, run,
+    Accelerator, Emulator, End, Image, Interrupts, Lines, Machine, Next, OnReset, Program, Stream, run,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -160,7 +160,7 @@ pub(crate) fn boot_image(image: Image<'_>) -> (End, Vec<String>) {
         network: None,
         limit: Some(Duration::from_secs(SECONDS.into())),
     };
-    let emulator = Emulator::find(None).expect("these tests need QEMU");
+    let emulator = Emulator::find(Program::Qemu, None).expect("these tests need QEMU");
     let interrupts = Interrupts::catch().expect("signals can be caught");
     let (mut lines, mut serial) = (Lines::default(), Vec::new());
     let report = run(&emulator, &machine, &interrupts, &mut |stream, bytes| {

@@ -45,6 +45,17 @@ pub fn write(image: &[u8], name: &str, path: &Path) -> Result<(), IsoError> {
     Ok(staged(image, name, path)?.publish()?)
 }
 
+/// Makes the same image as [`write()`], and gives its bytes.
+///
+/// # Errors
+/// See [`IsoError`]. Nothing is left behind in any case.
+pub fn bytes(image: &[u8], name: &str) -> Result<Vec<u8>, IsoError> {
+    let directory = tempfile::Builder::new().prefix("palisade-iso-").tempdir().map_err(IsoError::Prepare)?;
+    let path = directory.path().join("disc.iso");
+    write(image, name, &path)?;
+    fs::read(&path).map_err(IsoError::Prepare)
+}
+
 /// Makes the same image as [`write()`], for whoever has to publish it together with other files.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! The emulator's control channel (QMP): the only way to tell a guest that powered off from one that reset.
+//! QEMU's control channel (QMP): the only way to tell a guest that powered off from one that reset.
 //!
 //! The emulator starts with its CPUs stopped, and what it is asked waits in the socket before it starts. So no event
 //! can be missed, and nobody has to hold a conversation.
@@ -9,6 +9,8 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use serde_json::{Value, json};
+
+use crate::run::Event;
 
 /// Our end of a control channel, and the emulator's.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -42,12 +44,8 @@ pub(crate) const CPU_MODEL: &str =
 /// What the emulator says that matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Message {
-    /// The guest reset the machine, and it starts again.
-    Reset,
-    /// The machine ends because the guest powered it off.
-    PowerOff,
-    /// The machine ends because the guest reset it.
-    ResetAsEnd,
+    /// Something happened to the machine.
+    Event(Event),
     /// Features of the most able CPU model.
     CpuModel {
         /// Secure virtual machine.
@@ -67,9 +65,9 @@ impl Message {
         }
         let text = |path| value.pointer(path).and_then(Value::as_str);
         match (text("/event")?, text("/data/reason")) {
-            ("RESET", Some("guest-reset")) => Some(Self::Reset),
-            ("SHUTDOWN", Some("guest-shutdown")) => Some(Self::PowerOff),
-            ("SHUTDOWN", Some("guest-reset")) => Some(Self::ResetAsEnd),
+            ("RESET", Some("guest-reset")) => Some(Self::Event(Event::Reset)),
+            ("SHUTDOWN", Some("guest-shutdown")) => Some(Self::Event(Event::PowerOff)),
+            ("SHUTDOWN", Some("guest-reset")) => Some(Self::Event(Event::LastReset)),
             _ => None,
         }
     }
@@ -85,8 +83,8 @@ mod tests {
             let line = json!({ "event": "SHUTDOWN", "data": { "guest": true, "reason": reason } });
             Message::parse(line.to_string().as_bytes())
         };
-        assert_eq!(shutdown("guest-shutdown"), Some(Message::PowerOff));
-        assert_eq!(shutdown("guest-reset"), Some(Message::ResetAsEnd));
+        assert_eq!(shutdown("guest-shutdown"), Some(Message::Event(Event::PowerOff)));
+        assert_eq!(shutdown("guest-reset"), Some(Message::Event(Event::LastReset)));
         assert_eq!(shutdown("host-signal"), None);
     }
 
@@ -95,7 +93,7 @@ mod tests {
         let line = br#"{"event":"RESET","data":{"guest":false,"reason":"host-qmp-system-reset"}}"#;
         assert_eq!(Message::parse(line), None);
         let line = br#"{"event":"RESET","data":{"guest":true,"reason":"guest-reset"}}"#;
-        assert_eq!(Message::parse(line), Some(Message::Reset));
+        assert_eq!(Message::parse(line), Some(Message::Event(Event::Reset)));
     }
 
     #[test]

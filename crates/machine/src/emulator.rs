@@ -1,29 +1,31 @@
-//! Finding QEMU, and what it can do.
+//! Finding an emulator.
 
 use std::env;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use crate::{Error, bochs, qemu};
 
-use crate::Error;
-use crate::child::Child;
-use crate::control::{self, Message};
-use crate::lines::Lines;
-
-/// A usable QEMU.
+/// A usable emulator.
 #[derive(Debug, Clone)]
 pub struct Emulator {
+    program: Program,
     path: PathBuf,
     version: Version,
 }
 
-/// A version of QEMU.
+/// A program that emulates whole machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// QEMU: a q35 machine with an AMD CPU.
+    Qemu,
+    /// Bochs: an i440FX machine with an Intel CPU.
+    Bochs,
+}
+
+/// A version of an emulator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
     /// The first number.
@@ -33,30 +35,44 @@ pub struct Version {
 }
 
 impl Emulator {
-    /// Finds QEMU for x86-64: at `explicit` if that is given, else in `PATH`.
+    /// Finds an emulator: at `explicit` if that is given, else in `PATH`.
     ///
     /// # Errors
-    /// [`Error::Missing`], [`Error::NotExecutable`], [`Error::NotQemu`] and [`Error::TooOld`].
-    pub fn find(explicit: Option<&Path>) -> Result<Self, Error> {
+    /// [`Error::Missing`], [`Error::NotExecutable`], [`Error::AnotherProgram`], [`Error::TooOld`] and
+    /// [`Error::FileMissing`].
+    pub fn find(program: Program, explicit: Option<&Path>) -> Result<Self, Error> {
+        let name = program.command();
         let path = match explicit {
             Some(path) => path.to_path_buf(),
-            None => in_path(PROGRAM).ok_or_else(|| Error::Missing(PROGRAM.into()))?,
+            None => in_path(name).ok_or_else(|| Error::Missing { program, path: name.into() })?,
         };
-        let output =
-            Command::new(&path).arg("--version").stdin(Stdio::null()).output().map_err(
-                |error| match error.kind() {
-                    io::ErrorKind::NotFound => Error::Missing(path.clone()),
-                    io::ErrorKind::PermissionDenied => Error::NotExecutable(path.clone()),
-                    _ => Error::Start(error),
-                },
-            )?;
+        let output = Command::new(&path).arg(program.asks_version()).stdin(Stdio::null()).output().map_err(
+            |error| match error.kind() {
+                io::ErrorKind::NotFound => Error::Missing { program, path: path.clone() },
+                io::ErrorKind::PermissionDenied => Error::NotExecutable { program, path: path.clone() },
+                _ => Error::Start(error),
+            },
+        )?;
         let answer = String::from_utf8_lossy(&output.stdout);
-        let answer = answer.lines().next().unwrap_or_default();
-        match Version::parse(answer) {
-            None => Err(Error::NotQemu { path, answer: answer.into() }),
-            Some(found) if found < Version::OLDEST => Err(Error::TooOld { path, found }),
-            Some(version) => Ok(Self { path, version }),
+        match answer.lines().find_map(|line| program.version(line)) {
+            None => {
+                let answer = answer.lines().next().unwrap_or_default().into();
+                Err(Error::AnotherProgram { program, path, answer })
+            }
+            Some(found) if found < program.oldest() => Err(Error::TooOld { program, path, found }),
+            Some(version) => {
+                if program == Program::Bochs {
+                    bochs::find_firmware()?;
+                }
+                Ok(Self { program, path, version })
+            }
         }
+    }
+
+    /// Which emulator it is.
+    #[must_use]
+    pub const fn program(&self) -> Program {
+        self.program
     }
 
     /// Where it is.
@@ -75,34 +91,67 @@ impl Emulator {
     /// nested virtualisation may be off, or KVM itself an emulation.
     ///
     /// # Errors
-    /// [`Error::NoNestedSvm`] says why not.
+    /// [`Error::NoNestedSvm`] says why not; [`Error::Unsuitable`] if it is not QEMU.
     pub fn require_nested_svm(&self) -> Result<(), Error> {
-        let (control, theirs) = control::pair().map_err(Error::Start)?;
-        let mut command = Command::new(&self.path);
-        command.args(["-no-user-config", "-nodefaults", "-display", "none", "-M", "none", "-accel", "kvm"]);
-        command.args(control::arguments(theirs.as_raw_fd()));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        control::ask(&control, control::CPU_MODEL).map_err(Error::Start)?;
-        let child = Child::start(command, vec![theirs]).map_err(Error::Start)?;
-        let answer = wait_for_features(control);
-        drop(child);
-        match answer {
-            Some((true, true)) => Ok(()),
-            Some((false, _)) => Err(Error::NoNestedSvm("a guest has no SVM".into())),
-            Some((true, false)) => Err(Error::NoNestedSvm("a guest has no nested paging".into())),
-            None => Err(Error::NoNestedSvm("QEMU did not start with KVM".into())),
+        match self.program {
+            Program::Qemu => qemu::require_nested_svm(&self.path),
+            Program::Bochs => Err(Error::Unsuitable(bochs::NO_ACCELERATOR)),
         }
     }
 }
 
-impl Version {
-    /// The oldest version supported.
-    pub const OLDEST: Self = Self { major: 7, minor: 2 };
+impl Program {
+    /// The command that installs the emulator on Debian and its relatives.
+    #[must_use]
+    pub const fn install(self) -> &'static str {
+        match self {
+            Self::Qemu => "apt-get install --no-install-recommends qemu-system-x86",
+            Self::Bochs => "apt-get install --no-install-recommends bochs bochsbios vgabios bochs-term",
+        }
+    }
 
-    /// Reads the first line of what `--version` prints.
-    fn parse(line: &str) -> Option<Self> {
-        let mut numbers = line.strip_prefix("QEMU emulator version ")?.split(['.', ' ', '(']);
-        Some(Self { major: numbers.next()?.parse().ok()?, minor: numbers.next()?.parse().ok()? })
+    /// The name of its executable file.
+    #[must_use]
+    pub const fn command(self) -> &'static str {
+        match self {
+            Self::Qemu => "qemu-system-x86_64",
+            Self::Bochs => "bochs",
+        }
+    }
+
+    /// The oldest version supported.
+    #[must_use]
+    pub const fn oldest(self) -> Version {
+        match self {
+            Self::Qemu => Version { major: 7, minor: 2 },
+            Self::Bochs => Version { major: 2, minor: 7 },
+        }
+    }
+
+    const fn asks_version(self) -> &'static str {
+        match self {
+            Self::Qemu => "--version",
+            Self::Bochs => "--help",
+        }
+    }
+
+    /// Its version, if this line of its answer has it.
+    fn version(self, line: &str) -> Option<Version> {
+        let before = match self {
+            Self::Qemu => "QEMU emulator version ",
+            Self::Bochs => "Bochs x86 Emulator ",
+        };
+        let mut numbers = line.trim_start().strip_prefix(before)?.split(['.', ' ', '(']);
+        Some(Version { major: numbers.next()?.parse().ok()?, minor: numbers.next()?.parse().ok()? })
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Qemu => "QEMU",
+            Self::Bochs => "Bochs",
+        })
     }
 }
 
@@ -118,46 +167,30 @@ fn in_path(program: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// Reads messages until the features of the CPU model arrive: whether it has SVM, and nested paging.
-fn wait_for_features(control: OwnedFd) -> Option<(bool, bool)> {
-    let deadline = Instant::now() + PROBE_LIMIT;
-    let mut control = File::from(control);
-    let mut lines = Lines::default();
-    let mut buffer = [0; 4096];
-    loop {
-        let left = Timespec::try_from(deadline.checked_duration_since(Instant::now())?).ok()?;
-        poll(&mut [PollFd::new(&control, PollFlags::IN)], Some(&left)).ok().filter(|ready| *ready > 0)?;
-        let count = control.read(&mut buffer).ok().filter(|count| *count > 0)?;
-        let features =
-            lines.push(&buffer[..count]).into_iter().find_map(|line| match Message::parse(&line) {
-                Some(Message::CpuModel { svm, npt }) => Some((svm, npt)),
-                _ => None,
-            });
-        if features.is_some() {
-            return features;
-        }
-    }
-}
-
-const PROGRAM: &str = "qemu-system-x86_64";
-const PROBE_LIMIT: Duration = Duration::from_secs(10);
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_read_from_the_first_line() {
+    fn versions_are_read_from_what_each_emulator_answers() {
+        let qemu = |line| Program::Qemu.version(line);
         let debian = "QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)";
-        assert_eq!(Version::parse(debian), Some(Version { major: 10, minor: 0 }));
-        assert_eq!(Version::parse("QEMU emulator version 7.2.90"), Some(Version::OLDEST));
-        assert_eq!(Version::parse("cat (GNU coreutils) 9.1"), None);
-        assert_eq!(Version::parse(""), None);
+        assert_eq!(qemu(debian), Some(Version { major: 10, minor: 0 }));
+        assert_eq!(qemu("QEMU emulator version 7.2.90"), Some(Program::Qemu.oldest()));
+        assert_eq!(qemu("cat (GNU coreutils) 9.1"), None);
+        assert_eq!(qemu(""), None);
+        let bochs = |line| Program::Bochs.version(line);
+        assert_eq!(
+            bochs("                        Bochs x86 Emulator 2.7"),
+            Some(Version { major: 2, minor: 7 })
+        );
+        assert_eq!(bochs("Bochs x86 Emulator 2.8.devel"), Some(Version { major: 2, minor: 8 }));
+        assert_eq!(bochs(debian), None);
     }
 
     #[test]
     fn ten_is_later_than_seven_point_two() {
-        assert!(Version { major: 10, minor: 0 } > Version::OLDEST);
-        assert!(Version { major: 7, minor: 1 } < Version::OLDEST);
+        assert!(Version { major: 10, minor: 0 } > Program::Qemu.oldest());
+        assert!(Version { major: 7, minor: 1 } < Program::Qemu.oldest());
     }
 }

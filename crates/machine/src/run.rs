@@ -5,16 +5,16 @@ use std::io::{self, Read};
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use crate::bochs::{self, Log, Screen};
 use crate::child::Child;
-use crate::control::{self, Message};
-use crate::machine::Descriptors;
-use crate::{Emulator, Error, Interrupts, Lines, Machine, Signal};
+use crate::control::Message;
+use crate::{Emulator, Error, Interrupts, Lines, Machine, Program, Signal, qemu};
 
 /// Where output came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,75 +82,97 @@ pub struct Crash {
 /// When this returns, whatever the result, the emulator is gone.
 ///
 /// # Errors
-/// [`Error::Start`], and [`Error::Output`] with the error of `output`.
+/// [`Error::Unsuitable`] if the emulator cannot be this machine, [`Error::Start`], and [`Error::Output`] with the error of
+/// `output`.
 pub fn run(
     emulator: &Emulator,
     machine: &Machine<'_>,
     interrupts: &Interrupts,
     output: &mut Output<'_>,
 ) -> Result<Report, Error> {
-    let (mut run, child) = start(emulator, machine).map_err(Error::Start)?;
+    let (started, dialect) = match emulator.program() {
+        Program::Qemu => (qemu::start(emulator.path(), machine), Dialect::Qemu),
+        Program::Bochs => {
+            bochs::require_possible(machine)?;
+            let dialect = Dialect::Bochs { log: Log::new(machine.on_reset), screen: Screen::default() };
+            (bochs::start(emulator.path(), machine), dialect)
+        }
+    };
+    let Started { child, sources } = started.map_err(Error::Start)?;
+    let mut run = Run {
+        started: Instant::now(),
+        sources,
+        dialect,
+        events: Lines::default(),
+        said: Vec::new(),
+        announced: None,
+        over: false,
+        stop_at: None,
+        resets: 0,
+    };
     run.watch(child, machine.limit, interrupts, output)
+}
+
+/// An emulator that was started.
+pub(crate) struct Started {
+    pub(crate) child: Child,
+    pub(crate) sources: Vec<Source>,
+}
+
+/// Something to read from, until it ends.
+pub(crate) struct Source {
+    kind: Kind,
+    file: File,
+}
+
+/// What a source is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// What the machine writes.
+    Output(Stream),
+    /// The same, among the words of Bochs' debugger.
+    Screen,
+    /// The emulator's own words, for people.
+    Said,
+    /// Lines that tell what happens to the machine.
+    Events,
+}
+
+/// What happens to a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The guest reset it, and it starts again.
+    Reset,
+    /// It ends because the guest powered it off.
+    PowerOff,
+    /// It ends, or is to be ended, because the guest reset it.
+    LastReset,
+}
+
+/// How an emulator tells of its machine.
+enum Dialect {
+    Qemu,
+    Bochs { log: Log, screen: Screen },
 }
 
 /// A run under way.
 struct Run {
     started: Instant,
     sources: Vec<Source>,
-    control: Lines,
+    dialect: Dialect,
+    events: Lines,
     said: Vec<u8>,
     announced: Option<End>,
+    /// The machine has ended, the emulator not: it waits for nothing.
+    over: bool,
     stop_at: Option<Instant>,
     resets: u32,
 }
 
-/// Something to read from, until it ends.
-struct Source {
-    kind: Kind,
-    file: File,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Output(Stream),
-    Said,
-    Control,
-}
-
-fn start(emulator: &Emulator, machine: &Machine<'_>) -> io::Result<(Run, Child)> {
-    let (serial, serial_end) = pipe()?;
-    let (console, console_end) = pipe()?;
-    let (control, control_end) = control::pair()?;
-    let descriptors = Descriptors {
-        serial: serial_end,
-        console: console_end,
-        control: control_end,
-        image: machine.image_in_memory()?,
-    };
-    control::ask(&control, control::CONTINUE)?;
-    let mut command = Command::new(emulator.path());
-    command.args(machine.arguments(&descriptors));
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let Descriptors { serial: a, console: b, control: c, image: d } = descriptors;
-    let started = Instant::now();
-    let mut child = Child::start(command, vec![a, b, c, d])?;
-    let said = child.take_stderr().map(|said| Source { kind: Kind::Said, file: OwnedFd::from(said).into() });
-    let mut sources = vec![
-        Source { kind: Kind::Output(Stream::Serial), file: serial.into() },
-        Source { kind: Kind::Output(Stream::Console), file: console.into() },
-        Source { kind: Kind::Control, file: control.into() },
-    ];
-    sources.extend(said);
-    let run = Run {
-        started,
-        sources,
-        control: Lines::default(),
-        said: Vec::new(),
-        announced: None,
-        stop_at: None,
-        resets: 0,
-    };
-    Ok((run, child))
+impl Source {
+    pub(crate) fn new(kind: Kind, file: OwnedFd) -> Self {
+        Self { kind, file: file.into() }
+    }
 }
 
 impl Run {
@@ -177,13 +199,17 @@ impl Run {
             let next = [deadline, self.stop_at].into_iter().flatten().min();
             let (ready, others) = self.wait(next, &[ended.as_fd(), interrupts.wake()])?;
             self.take(&ready, output)?;
-            if others.first() == Some(&true) {
+            if others.first() == Some(&true) || self.over {
                 break None;
             }
         };
         let status = child.end().map_err(Error::Start)?;
         let duration = self.started.elapsed();
         self.take_the_rest(output)?;
+        if let Dialect::Bochs { screen, .. } = &mut self.dialect {
+            let rest = screen.finish();
+            self.put_out(Stream::Console, &rest, output)?;
+        }
         let end = stopped.unwrap_or_else(|| self.end_of(status));
         Ok(Report { end, resets: self.resets, duration })
     }
@@ -245,40 +271,76 @@ impl Run {
     }
 
     fn heard(&mut self, kind: Kind, bytes: &[u8], output: &mut Output<'_>) -> Result<(), Error> {
-        match kind {
-            Kind::Output(stream) => match output(stream, bytes).map_err(Error::Output)? {
-                Next::Continue => {}
-                Next::EndAfter(time) => {
-                    self.stop_at.get_or_insert(Instant::now() + time);
-                }
-            },
-            Kind::Said => {
+        match (kind, &mut self.dialect) {
+            (Kind::Output(stream), _) => self.put_out(stream, bytes, output)?,
+            (Kind::Screen, Dialect::Bochs { screen, .. }) => {
+                let written = screen.push(bytes);
+                self.put_out(Stream::Console, &written, output)?;
+            }
+            (Kind::Said | Kind::Screen, _) => {
                 self.said.extend_from_slice(bytes);
                 let surplus = self.said.len().saturating_sub(SAID_KEPT);
                 self.said.drain(..surplus);
             }
-            Kind::Control => {
-                for message in self.control.push(bytes).iter().filter_map(|line| Message::parse(line)) {
-                    match message {
-                        Message::Reset => self.resets += 1,
-                        Message::PowerOff => self.announced = Some(End::PowerOff),
-                        Message::ResetAsEnd => self.announced = Some(End::Reset),
-                        Message::CpuModel { .. } => {}
-                    }
-                }
+            (Kind::Events, dialect) => {
+                let lines = self.events.push(bytes);
+                let events: Vec<_> = lines.iter().filter_map(|line| dialect.event(line)).collect();
+                events.into_iter().for_each(|event| self.happened(event));
             }
         }
         Ok(())
     }
 
-    /// What an end by itself was. The exit device makes every exit status odd; 1 is how the emulator ends when it fails.
-    fn end_of(&mut self, status: ExitStatus) -> End {
-        match (status.code(), self.announced.take()) {
-            (Some(0), Some(end)) => end,
-            (Some(code @ 3..=255), _) if code % 2 == 1 => {
-                End::ExitDevice(u8::try_from(code >> 1).unwrap_or_default())
+    fn put_out(&mut self, stream: Stream, bytes: &[u8], output: &mut Output<'_>) -> Result<(), Error> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        match output(stream, bytes).map_err(Error::Output)? {
+            Next::Continue => {}
+            Next::EndAfter(time) => {
+                self.stop_at.get_or_insert(Instant::now() + time);
             }
-            _ => End::Crash(Crash { status, said: String::from_utf8_lossy(&self.said).trim().to_owned() }),
+        }
+        Ok(())
+    }
+
+    fn happened(&mut self, event: Event) {
+        match event {
+            Event::Reset => self.resets += 1,
+            Event::PowerOff => self.announced = Some(End::PowerOff),
+            Event::LastReset => {
+                self.announced = Some(End::Reset);
+                // QEMU ends by itself then.
+                self.over = matches!(self.dialect, Dialect::Bochs { .. });
+            }
+        }
+    }
+
+    /// What an end was that nobody asked for.
+    fn end_of(&mut self, status: ExitStatus) -> End {
+        let said = String::from_utf8_lossy(&self.said);
+        let crash = |said: &str| End::Crash(Crash { status, said: said.trim().to_owned() });
+        match (&self.dialect, self.announced.take()) {
+            (Dialect::Qemu, announced) => match (status.code(), announced) {
+                (Some(0), Some(end)) => end,
+                (Some(code), _) => qemu::exit_device(code).map_or_else(|| crash(&said), End::ExitDevice),
+                (None, _) => crash(&said),
+            },
+            (Dialect::Bochs { .. }, Some(end)) => end,
+            (Dialect::Bochs { .. }, None) => crash(bochs::last_words(&said)),
+        }
+    }
+}
+
+impl Dialect {
+    /// What a line says that matters.
+    fn event(&mut self, line: &[u8]) -> Option<Event> {
+        match self {
+            Self::Qemu => match Message::parse(line)? {
+                Message::Event(event) => Some(event),
+                Message::CpuModel { .. } => None,
+            },
+            Self::Bochs { log, .. } => log.event(line),
         }
     }
 }
@@ -295,7 +357,8 @@ impl Crash {
     }
 }
 
-fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+/// The two ends of a pipe: to read from, and to write to.
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(pipe_with(PipeFlags::CLOEXEC)?)
 }
 

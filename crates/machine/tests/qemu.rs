@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use palisade_machine::{
     Emulator, End, Error, Fixed, Forward, Interface, MacAddress, Machine, Network, Next, OnReset, PciAddress,
-    Protocol, UserNetwork, Wire, claim_ports, run,
+    Program, Protocol, UserNetwork, Wire, claim_ports, run,
 };
 
 use common::{interrupts, machine, run_machine};
@@ -92,7 +92,7 @@ fn an_image_that_qemu_cannot_load_is_its_failure() {
 }
 
 fn qemu() -> Emulator {
-    Emulator::find(None).expect("these tests need QEMU")
+    Emulator::find(Program::Qemu, None).expect("these tests need QEMU")
 }
 
 /// A Multiboot kernel under construction: 32-bit code behind its header.

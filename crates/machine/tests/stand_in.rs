@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use palisade_machine::{Emulator, End, Error, Machine, Next, Report, run};
+use palisade_machine::{Emulator, End, Error, Machine, Next, Program, Report, run};
 
 use common::{Written, assert_all_gone, interrupts, machine, run_machine, script, stand_in};
 
@@ -101,22 +101,29 @@ fn whoever_takes_the_output_can_end_the_run_and_still_gets_the_rest() {
 
 #[test]
 fn a_missing_emulator_says_how_to_install_it() {
-    let error = Emulator::find(Some(Path::new("/nonexistent/qemu"))).expect_err("it does not exist");
-    assert!(matches!(error, Error::Missing(_)));
-    assert!(error.help().is_some_and(|help| help.contains(palisade_machine::INSTALL)));
+    let error =
+        Emulator::find(Program::Qemu, Some(Path::new("/nonexistent/qemu"))).expect_err("it does not exist");
+    assert!(matches!(error, Error::Missing { .. }));
+    assert!(error.help().is_some_and(|help| help.contains(Program::Qemu.install())));
 }
 
 #[test]
 fn what_is_not_qemu_is_refused() {
-    assert!(matches!(Emulator::find(Some(Path::new("/bin/cat"))), Err(Error::NotQemu { .. })));
+    assert!(matches!(
+        Emulator::find(Program::Qemu, Some(Path::new("/bin/cat"))),
+        Err(Error::AnotherProgram { .. })
+    ));
     for path in ["/dev/null", "/tmp"] {
-        assert!(matches!(Emulator::find(Some(Path::new(path))), Err(Error::NotExecutable(_))));
+        assert!(matches!(
+            Emulator::find(Program::Qemu, Some(Path::new(path))),
+            Err(Error::NotExecutable { .. })
+        ));
     }
 }
 
 #[test]
 fn an_old_emulator_is_refused() {
-    assert!(matches!(Emulator::find(Some(&script("too-old"))), Err(Error::TooOld { .. })));
+    assert!(matches!(Emulator::find(Program::Qemu, Some(&script("too-old"))), Err(Error::TooOld { .. })));
 }
 
 #[test]

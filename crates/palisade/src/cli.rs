@@ -95,13 +95,16 @@ pub(crate) struct Boot {
     /// What to boot.
     #[command(flatten)]
     pub(crate) system: SystemSource,
+    /// Emulator to boot it in [default: what the machine's description names first]
+    #[arg(long, value_name = "EMULATOR", value_enum)]
+    pub(crate) on: Option<On>,
     /// CPUs of the emulated machine [default: as many as the machine's description says]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=16))]
     pub(crate) smp: Option<u16>,
     /// Memory of the machine, such as "1 GiB" [default: as much as the machine's description says]
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory: Option<String>,
-    /// The emulator [default: qemu-system-x86_64 in PATH]
+    /// The emulator's program [default: qemu-system-x86_64 or bochs in PATH]
     #[arg(long, value_name = "PATH")]
     pub(crate) emulator: Option<PathBuf>,
     /// Who executes the guest's instructions
@@ -183,6 +186,15 @@ pub(crate) struct Undescribed {
     /// Override a value of the description, such as hello.ram="64 MiB"; can be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+}
+
+/// An emulator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum On {
+    /// QEMU, an AMD machine with a network.
+    Qemu,
+    /// Bochs, an Intel machine without.
+    Bochs,
 }
 
 /// Who executes the guest's instructions.
@@ -278,6 +290,7 @@ const BOOT_EXAMPLE: &str = "\
 Examples:
   palisade boot systems/hello.toml
   palisade boot --unikernel hello --bootparams 'Hi!' --for 30
+  palisade boot systems/hello.toml --on bochs
   palisade boot systems/hello.toml --set hello.bootparams='Good day' --output out/
   palisade boot systems/website.toml
   palisade boot --site ./public

@@ -51,11 +51,13 @@ impl Failure {
     /// The emulator is missing, or cannot be used.
     pub(crate) fn of_emulator(error: Error) -> Self {
         let exit = match &error {
-            Error::Missing(_)
-            | Error::NotExecutable(_)
-            | Error::NotQemu { .. }
+            Error::Missing { .. }
+            | Error::NotExecutable { .. }
+            | Error::AnotherProgram { .. }
             | Error::TooOld { .. }
+            | Error::FileMissing { .. }
             | Error::NoNestedSvm(_) => Exit::EmulatorMissing,
+            Error::Unsuitable(_) => Exit::Input,
             Error::Start(_) | Error::Output(_) => Exit::Host,
         };
         let help = error.help();

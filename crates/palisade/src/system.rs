@@ -32,9 +32,11 @@ impl<'a> From<&'a SystemSource> for Source<'a> {
     }
 }
 
-/// What the machine is to have beyond its description.
+/// What is asked of the machine beyond its description.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct MachineSize<'a> {
+pub(crate) struct MachineWish<'a> {
+    /// Where it is to be emulated.
+    pub(crate) emulator: Option<palisade_policy::Emulator>,
     /// Memory, as the command line gives it.
     pub(crate) memory: Option<&'a str>,
     /// CPUs.
@@ -44,20 +46,20 @@ pub(crate) struct MachineSize<'a> {
 /// What a system is planned for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Purpose<'a> {
-    /// A machine of this size.
-    Machine(MachineSize<'a>),
+    /// A machine, with this wish.
+    Machine(MachineWish<'a>),
     /// This computer: what the machine's devices could do does not matter.
     Computer,
 }
 
 impl Purpose<'_> {
     /// The machine that the description names, as it is.
-    pub(crate) const MACHINE: Self = Self::Machine(MachineSize { memory: None, cpus: None });
+    pub(crate) const MACHINE: Self = Self::Machine(MachineWish { emulator: None, memory: None, cpus: None });
 
-    fn size(&self) -> MachineSize<'_> {
+    fn wish(&self) -> MachineWish<'_> {
         match self {
-            Self::Machine(size) => *size,
-            Self::Computer => MachineSize::default(),
+            Self::Machine(wish) => *wish,
+            Self::Computer => MachineWish::default(),
         }
     }
 }
@@ -70,11 +72,12 @@ pub(crate) fn plan<'a>(
     terminal: &Terminal,
 ) -> Result<Planned, Failure> {
     let Source { description, undescribed } = source.into();
-    let machine = purpose.size();
+    let machine = purpose.wish();
     let options = Options {
         overrides: undescribed.set.iter().map(|text| key_and_value(text)).collect::<Result<_, _>>()?,
         memory: machine.memory.map(memory).transpose()?,
         cpus: machine.cpus,
+        emulator: machine.emulator,
         publish: publish.to_vec(),
         newest: source_date()?,
         ..Options::default()

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use palisade_machine::{
-    Accelerator, Emulator, Image, Interrupts, Lines, Machine, Next, OnReset, Report, Stream, run,
+    Accelerator, Emulator, Image, Interrupts, Lines, Machine, Next, OnReset, Program, Report, Stream, run,
 };
 
 /// What a run gave.
@@ -52,7 +52,7 @@ pub fn interrupts() -> Interrupts {
 
 /// A script from `tests/emulators`, as an emulator.
 pub fn stand_in(name: &str) -> Emulator {
-    Emulator::find(Some(&script(name))).expect("the stand-in answers as QEMU does")
+    Emulator::find(Program::Qemu, Some(&script(name))).expect("the stand-in answers as QEMU does")
 }
 
 /// A script from `tests/emulators`.

@@ -1,32 +1,48 @@
 //! `palisade boot`: build, verify, run, and tell what became of it.
 
-use palisade_machine::{Accelerator, Emulator, Image, Machine, Next, OnReset, run};
+use std::ops::ControlFlow;
+
+use palisade_image::iso;
+use palisade_machine::{Accelerator, Emulator, Image, Interrupts, Machine, Next, OnReset, Program, run};
 use palisade_policy::plan::Plan;
+use palisade_policy::{Emulator as Emulated, Planned};
 use serde_json::json;
 
-use crate::cli::{self, Boot};
+use crate::cli::{self, Boot, On};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::journal::LAST_WORDS;
 use crate::network::connect;
 use crate::outcome::Place;
 use crate::session::Session;
-use crate::system::{self, MachineSize, Purpose};
+use crate::system::{self, MachineWish, Purpose};
 use crate::terminal::Terminal;
 
 /// Boots a system, shows its log, and ends as its unikernels did.
 pub(crate) fn boot(arguments: &Boot, terminal: &Terminal) -> Result<Exit, Failure> {
-    let size = MachineSize { memory: arguments.memory.as_deref(), cpus: arguments.smp };
+    let wish = MachineWish {
+        emulator: arguments.on.map(emulated),
+        memory: arguments.memory.as_deref(),
+        cpus: arguments.smp,
+    };
     let planned =
-        system::plan(&arguments.system, Purpose::Machine(size), &arguments.surroundings.publish, terminal)?;
+        system::plan(&arguments.system, Purpose::Machine(wish), &arguments.surroundings.publish, terminal)?;
+    let program = program(arguments, &planned)?;
     let image = system::image(&planned, terminal)?;
-    let emulator = emulator(arguments)?;
+    let emulator = emulator(program, arguments)?;
     let plan = &planned.plan;
     let surroundings = &arguments.surroundings;
     let connection = connect(&planned, surroundings.tap.as_deref())?;
     let (network, published) = connection.map_or((None, Vec::new()), |it| (Some(it.network), it.published));
+    let disc = match program {
+        Program::Qemu => None,
+        Program::Bochs => match disc(&image)? {
+            ControlFlow::Continue(bytes) => Some(bytes),
+            ControlFlow::Break(exit) => return Ok(exit),
+        },
+    };
     let machine = Machine {
-        image: Image::Kernel(&image.bytes),
+        image: disc.as_ref().map_or(Image::Kernel(&image.bytes), |disc| Image::Iso(disc)),
         memory: plan.machine.memory,
         cpus: plan.machine.cpus,
         accelerator: accelerator(arguments),
@@ -45,8 +61,51 @@ pub(crate) fn boot(arguments: &Boot, terminal: &Terminal) -> Result<Exit, Failur
     session.end(result.map_err(Failure::of_emulator))
 }
 
-fn emulator(arguments: &Boot) -> Result<Emulator, Failure> {
-    let emulator = Emulator::find(arguments.emulator.as_deref()).map_err(Failure::of_emulator)?;
+/// The emulator to boot in: the one asked for, if it can be the machine; else the machine's usual one. A machine whose file
+/// names none is tried in QEMU: the kernel refuses what does not suit it.
+fn program(arguments: &Boot, planned: &Planned) -> Result<Program, Failure> {
+    let possible = planned.system.machine.as_ref().map_or(&[][..], |machine| &machine.value.emulators);
+    let possible = if possible.is_empty() { &[Emulated::Qemu] } else { possible };
+    let chosen = match arguments.on.map(emulated) {
+        None => possible[0],
+        Some(wanted) if possible.contains(&wanted) => wanted,
+        Some(wanted) => {
+            let (name, machine) = (wanted.name(), &planned.plan.machine.name);
+            let help = format!(
+                "leave `machine` out of the description: with --on {name} it is `{}`; or name one whose file lists {name} \
+                 under `emulators`, such as `qemu-or-bochs`",
+                wanted.usual_machine()
+            );
+            let message = format!("--on {name}: the machine `{machine}` is not emulated there");
+            return Err(Failure::message(Exit::Input, message, Some(help)));
+        }
+    };
+    Ok(match chosen {
+        Emulated::Qemu => Program::Qemu,
+        Emulated::Bochs => Program::Bochs,
+    })
+}
+
+const fn emulated(on: On) -> Emulated {
+    match on {
+        On::Qemu => Emulated::Qemu,
+        On::Bochs => Emulated::Bochs,
+    }
+}
+
+/// The image on a disc. A signal does not leave files of the tools that make it: it is obeyed when they have ended.
+fn disc(image: &palisade_image::Image) -> Result<ControlFlow<Exit, Vec<u8>>, Failure> {
+    let interrupts =
+        Interrupts::catch().map_err(|error| Failure::host("signals cannot be caught", &error))?;
+    let disc = iso::bytes(&image.bytes, &image.name);
+    if let Some(signal) = interrupts.received() {
+        return Ok(ControlFlow::Break(Exit::Interrupted(signal)));
+    }
+    disc.map(ControlFlow::Continue).map_err(|error| Failure::message(Exit::Host, error, None))
+}
+
+fn emulator(program: Program, arguments: &Boot) -> Result<Emulator, Failure> {
+    let emulator = Emulator::find(program, arguments.emulator.as_deref()).map_err(Failure::of_emulator)?;
     if accelerator(arguments) == Accelerator::Kvm {
         emulator.require_nested_svm().map_err(Failure::of_emulator)?;
     }
@@ -67,7 +126,8 @@ fn announce(
     terminal: &Terminal,
 ) -> Result<(), Failure> {
     let (memory, cpus, version) = (machine.memory >> 20, machine.cpus, emulator.version());
-    terminal.detail(format_args!("{}: QEMU {version}, {memory} MiB, {cpus} CPU(s)", plan.name));
+    let program = emulator.program();
+    terminal.detail(format_args!("{}: {program} {version}, {memory} MiB, {cpus} CPU(s)", plan.name));
     if terminal.json() {
         let subjects: Vec<_> = plan.subjects.iter().map(|subject| &subject.name).collect();
         terminal.object(&json!({
@@ -77,6 +137,7 @@ fn announce(
             "memory": machine.memory,
             "cpus": cpus,
             "emulator": emulator.path(),
+            "emulator_name": program.to_string(),
             "emulator_version": version.to_string(),
         }))?;
     }

@@ -82,6 +82,37 @@ fn a_missing_emulator_is_124_and_says_how_to_install_it() {
 }
 
 #[test]
+fn a_missing_bochs_is_124_and_says_how_to_install_it() {
+    let mut command =
+        palisade(&["boot", "--unikernel", "hello", "--on", "bochs", "--emulator", "/nonexistent"]);
+    done(&mut command).assert_exit(124).assert_says(&[
+        "/nonexistent",
+        "apt-get install",
+        "bochsbios",
+        "bochs-term",
+    ]);
+    let mut command = palisade(&["boot", "--unikernel", "hello", "--on", "bochs"]);
+    let done = done(command.env("BXSHARE", "/nonexistent"));
+    done.assert_exit(124).assert_says(&["/nonexistent/BIOS-bochs-latest", "apt-get install"]);
+}
+
+#[test]
+fn what_bochs_cannot_do_is_125_and_says_why() {
+    for (arguments, reason) in [
+        (&["--unikernel", "hello", "--accelerator", "kvm"][..], "every instruction itself"),
+        (&["--unikernel", "hello", "--tap", "tap0"], "no unikernel of this system has a network device"),
+        (&["--unikernel", "hello", "--publish", "8080:80"], "network device"),
+        (&["--unikernel", "hello", "--set", "machine=qemu-q35"], "`qemu-q35` is not emulated there"),
+        (&["--site", "."], "has no network card"),
+    ] {
+        let mut command = palisade(&["boot", "--on", "bochs"]);
+        done(command.args(arguments)).assert_exit(125).assert_says(&[reason]);
+    }
+    let mut command = palisade(&["boot", "--unikernel", "hello", "--set", "machine=bochs", "--on", "qemu"]);
+    done(&mut command).assert_exit(125).assert_says(&["`bochs` is not emulated there", "qemu-or-bochs"]);
+}
+
+#[test]
 fn what_is_not_an_emulator_is_124() {
     done(&mut palisade(&["boot", "--unikernel", "hello", "--emulator", "/bin/cat"])).assert_exit(124);
 }

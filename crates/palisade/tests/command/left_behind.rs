@@ -42,11 +42,16 @@ fn a_reader_that_goes_away_ends_the_emulator() {
 }
 
 #[test]
-fn the_real_emulator_ends_with_the_command_too() {
-    for (signal, exit) in [("INT", Some(130)), ("KILL", None)] {
+fn the_real_emulators_end_with_the_command_too() {
+    for (emulator, signal, exit) in [
+        ("qemu", "INT", Some(130)),
+        ("qemu", "KILL", None),
+        ("bochs", "TERM", Some(143)),
+        ("bochs", "KILL", None),
+    ] {
         // The machine stays up, so that there is something to end.
         let mut command = palisade(&["boot", "--unikernel", "hello", "--set", "on_end=stay", "--for", "60"]);
-        assert_nothing_is_left_of(&mut command, signal, exit);
+        assert_nothing_is_left_of(command.args(["--on", emulator]), signal, exit);
     }
 }
 
