@@ -21,7 +21,7 @@ mod process;
 use core::arch::{asm, naked_asm};
 use core::cell::UnsafeCell;
 
-use palisade_abi::launch::{Header, Word, flags, stage};
+use palisade_abi::launch::{Header, Word, stage};
 
 use crate::linux::Errno;
 
@@ -60,11 +60,8 @@ fn prepare() -> Result<&'static Header, Word> {
     address_space::restore(table.operations);
     platform::publish()?;
     exceptions::catch(STACK.0.get() as u64, STACK_SIZE)?;
-    process::report_ready()?;
+    process::ask_to_begin()?;
     process::close_descriptors()?;
-    if table.header.flags & flags::DEBUGGABLE != 0 {
-        platform::sleep();
-    }
     process::filter_system_calls(table.filter)?;
     Ok(table.header)
 }

@@ -69,7 +69,7 @@ fn signal(event: &Event) {
 }
 
 /// Waits until somebody has signalled this subject since the last time, or its timed event is due, which is raised then.
-pub(crate) fn sleep() {
+fn sleep() {
     let timer = timed_event().filter(|timer| timer.at() != NEVER);
     let woken = wait(1, timer.map(|timer| nanoseconds_until(timer.at())));
     if woken {

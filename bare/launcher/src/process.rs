@@ -24,9 +24,19 @@ pub(crate) fn restrict(header: &Header) -> Result<(), Word> {
     Ok(())
 }
 
-/// Tells the host that the subject is about to run. A host that died before it could kill this process is noticed here.
-pub(crate) fn report_ready() -> Result<(), Word> {
-    say(&Word { stage: stage::READY, region: 0, error: 0 }).map_err(|error| failure(stage::PROCESS, error))
+/// Tells the host that the subject can run, and waits until it may. A host that died before its death could kill this
+/// process never answers; its end of the socket is closed then.
+pub(crate) fn ask_to_begin() -> Result<(), Word> {
+    let process = |error| failure(stage::PROCESS, error);
+    say(&Word { stage: stage::READY, region: 0, error: 0 }).map_err(process)?;
+    let mut answer = 0_u8;
+    let arguments = [u64::from(descriptor::START), (&raw mut answer) as u64, 1, 0, 0, 0];
+    // SAFETY: Linux writes one byte.
+    match unsafe { linux::call(linux::READ, arguments) } {
+        Ok(1) => Ok(()),
+        Ok(_) => linux::exit(FAILED),
+        Err(error) => Err(process(error)),
+    }
 }
 
 /// Closes all descriptors but those of events.

@@ -54,7 +54,7 @@ pub struct Header {
 pub mod flags {
     /// The program's own handlers take its exceptions; otherwise an exception ends the subject.
     pub const GUEST_EXCEPTIONS: u32 = 1 << 0;
-    /// Other processes of the user may look into this one, and the program waits for its first signal before it begins.
+    /// Other processes of the user may look into this one.
     pub const DEBUGGABLE: u32 = 1 << 1;
 }
 
@@ -172,7 +172,8 @@ pub struct Fault {
     pub address: u64,
 }
 
-/// What the launcher says on its start-up pipe.
+/// What the launcher says on its start-up socket. The host answers [`stage::READY`] by a byte, after which the program
+/// begins.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Word {
@@ -216,7 +217,7 @@ pub mod descriptor {
     pub const SHARED: u32 = 2;
     /// The subject's content.
     pub const CONTENT: u32 = 3;
-    /// The start-up pipe.
+    /// The start-up socket.
     pub const START: u32 = 4;
     /// The first of the descriptors that stay open for events.
     pub const FIRST_EVENT: u32 = 5;

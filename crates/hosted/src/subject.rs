@@ -1,9 +1,9 @@
 //! A subject and its process.
 
 use std::ffi::CString;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 
 use palisade_abi::init_table::Operation;
 use palisade_abi::launch::{self, Header, Instruction, Word, flags, stage};
@@ -11,7 +11,6 @@ use palisade_abi::layout::{BOOT_INFO, LAUNCH_TABLE_SIZE, PAGE, TIMED_EVENT};
 use palisade_abi::report::SubjectReport;
 use palisade_abi::volatile::Shared;
 use palisade_policy::plan::{Exceptions, Plan, Subject};
-use rustix::pipe::{PipeFlags, pipe_with};
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::clock::Clock;
@@ -54,8 +53,25 @@ pub(crate) struct Ground<'a> {
 /// A process, and what it has to say while it is launched.
 struct Life {
     process: Process,
-    start: Option<File>,
+    /// Until the program has begun.
+    start: Option<UnixStream>,
+    /// Whether it could.
+    ready: bool,
+    /// Whether it waits for a debugger.
     waits: bool,
+}
+
+impl Life {
+    /// Lets the program begin, if it can and does not wait for anybody.
+    fn begin(&mut self) {
+        if self.ready
+            && !self.waits
+            && let Some(mut start) = self.start.take()
+        {
+            // It fails if the process was killed meanwhile, which is noticed by its end.
+            let _ = start.write_all(&[1]);
+        }
+    }
 }
 
 impl<'a> HostedSubject<'a> {
@@ -92,8 +108,8 @@ impl<'a> HostedSubject<'a> {
         let _ = rustix::io::read(self.wake, &mut [0; 8]);
         ending::forget(&self.record);
         let table = self.table(ground).map_err(failed("its launch table"))?;
-        let (start, word) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
-            .map_err(|error| failed("a pipe")(error.into()))?;
+        let (start, word) = UnixStream::pair().map_err(failed("a socket"))?;
+        start.set_nonblocking(true).map_err(failed("a socket"))?;
         let fixed = [self.wake, table.as_fd(), ground.memory.as_fd(), self.space.content(), word.as_fd()];
         let descriptors: Vec<_> = fixed.into_iter().chain(self.ends.descriptors.iter().copied()).collect();
         let process = Process::start(&Program {
@@ -105,7 +121,7 @@ impl<'a> HostedSubject<'a> {
             namespaces: ground.namespaces.of_subject(),
         })
         .map_err(failed("a process"))?;
-        self.life = Some(Life { process, start: Some(start.into()), waits: self.debug });
+        self.life = Some(Life { process, start: Some(start), ready: false, waits: self.debug });
         Ok(())
     }
 
@@ -122,15 +138,16 @@ impl<'a> HostedSubject<'a> {
     /// Takes what the launcher says, if it has said something. Tells whether the program has begun, as far as it is known now.
     pub(crate) fn heard(&mut self, waiter: &Waiter) -> Result<bool, Error> {
         let Some(life) = &mut self.life else { return Ok(false) };
-        let Some(start) = &life.start else { return Ok(true) };
+        let Some(start) = life.start.as_ref().filter(|_| !life.ready) else { return Ok(true) };
         let mut word = Word::new_zeroed();
         // Whole words are written at once. None is there yet, or none will be.
         if (&*start).read_exact(word.as_mut_bytes()).is_err() {
             return Ok(false);
         }
         waiter.forget(start.as_fd());
-        life.start = None;
         if word.stage == stage::READY {
+            life.ready = true;
+            life.begin();
             return Ok(true);
         }
         let what = match word.stage {
@@ -180,8 +197,7 @@ impl<'a> HostedSubject<'a> {
         let Some(life) = self.life.as_mut().filter(|life| life.waits) else { return };
         if debugger::is_attached(life.process.number()) {
             life.waits = false;
-            // The launcher waits for its first signal.
-            let _ = rustix::io::write(self.wake, &1_u64.to_ne_bytes());
+            life.begin();
         }
     }
 
