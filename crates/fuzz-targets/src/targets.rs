@@ -1,5 +1,6 @@
 //! What the fuzzers run.
 
+mod gateway;
 mod switch;
 mod unikernel;
 mod web;
@@ -19,6 +20,7 @@ use palisade_abi::subject_info::{Builder, SubjectInfo, Version};
 use palisade_abi::volatile::{Memory, Shared};
 use zerocopy::{FromBytes, IntoBytes};
 
+pub use self::gateway::{gateway_frame, name_query};
 pub use self::switch::switch;
 pub use self::unikernel::{arguments, opening};
 pub use self::web::{accept_encoding, http_path, http_range, http_request, site_archive};
@@ -36,7 +38,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const ALL: [Target; 12] = [
+pub const ALL: [Target; 14] = [
     Target { name: "subject_info", run: subject_info, samples: samples::subject_infos },
     Target { name: "note", run: note, samples: samples::notes },
     Target { name: "channel_reader", run: channel_reader, samples: samples::channels },
@@ -48,6 +50,8 @@ pub const ALL: [Target; 12] = [
     Target { name: "http_path", run: http_path, samples: samples::http_paths },
     Target { name: "http_range", run: http_range, samples: samples::http_ranges },
     Target { name: "accept_encoding", run: accept_encoding, samples: samples::accept_encodings },
+    Target { name: "gateway_frame", run: gateway_frame, samples: gateway::frames },
+    Target { name: "name_query", run: name_query, samples: gateway::conversations },
     Target { name: "switch", run: switch, samples: samples::switched },
 ];
 

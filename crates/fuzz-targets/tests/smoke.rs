@@ -68,6 +68,16 @@ fn frames_of_any_kind_reach_nobody_they_are_not_for() {
 }
 
 #[test]
+fn frames_of_any_kind_mean_something_to_a_gateway_or_nothing() {
+    run("gateway_frame");
+}
+
+#[test]
+fn questions_and_answers_of_any_kind_are_understood_or_not() {
+    run("name_query");
+}
+
+#[test]
 fn every_target_has_a_fuzzer() {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
     let manifest = fs::read_to_string(fuzz.join("Cargo.toml")).unwrap();

@@ -71,12 +71,12 @@ impl Wire for Tap {
     }
 
     fn send(&mut self, frame: &[u8], _sender: usize) {
-        if !self.write(frame)
-            && let Some(mut held) = Some([0; MAX_FRAME])
-            && let Some(room) = held.get_mut(..frame.len())
-        {
-            room.copy_from_slice(frame);
-            self.held = Some((frame.len(), held));
+        if !self.write(frame) {
+            let mut held = [0; MAX_FRAME];
+            if let Some(room) = held.get_mut(..frame.len()) {
+                room.copy_from_slice(frame);
+                self.held = Some((frame.len(), held));
+            }
         }
     }
 

@@ -136,7 +136,7 @@ impl Random {
             frame[20..22].fill(0);
             frame[23] = [6, 17, 1, 6][self.next() as usize % 4];
             frame[26..30].copy_from_slice(&[10, 0, 2, 16]);
-            frame[30..34].copy_from_slice(if self.next() % 2 == 0 {
+            frame[30..34].copy_from_slice(if self.next().is_multiple_of(2) {
                 &[10, 0, 2, 2]
             } else {
                 &[192, 0, 2, 1]

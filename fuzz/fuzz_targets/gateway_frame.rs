@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| palisade_fuzz_targets::targets::gateway_frame(bytes));
