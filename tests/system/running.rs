@@ -1,7 +1,7 @@
 //! A website in a machine that runs, and clients of it.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -100,6 +100,25 @@ impl Running {
         let done = self.curl_command().args(arguments).output().expect("these tests need curl");
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr)
+    }
+
+    /// What `openssl` says, with these arguments, about a visit to the first page, and the page. Unlike `curl` it asks for
+    /// tickets with TLS 1.2, too.
+    pub(crate) fn openssl_says(&self, arguments: &[&str]) -> String {
+        let address = self.address().split("//").nth(1).expect("there is a host");
+        let mut client = Command::new("openssl")
+            .args(["s_client", "-ign_eof", "-servername", "localhost", "-connect", address, "-CAfile"])
+            .arg(&self.authority)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("these tests need openssl");
+        let request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        client.stdin.take().expect("it is piped").write_all(request).expect("it takes its input");
+        let done = client.wait_with_output().expect("it ends with the connection");
+        String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
     /// A connection over TLS.

@@ -103,12 +103,26 @@ fn certificates_with_keys_of_both_kinds_are_served(place: Place) {
 fn a_client_that_comes_back_resumes_its_session(place: Place) {
     let directory = place.directory("resumed");
     let site = serving(&directory, "--logs=website:debug").at(place).start(None);
-    let visit = ["--header", "Connection: close", "--output", "/dev/null", "{https}/"];
-    site.curl_says(&[&["--tlsv1.3"], &visit[..], &visit[2..]].concat());
+    for (option, version) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
+        let session = directory.join(version);
+        let session = session.to_string_lossy();
+        let visit = |keep| {
+            let said = site.openssl_says(&[option, keep, &session]);
+            assert!(said.contains("Verify return code: 0 (ok)") && said.contains("<p>hello</p>"), "{said}");
+            said
+        };
+        let (first, second) = (visit("-sess_out"), visit("-sess_in"));
+        assert!(first.contains(&format!("New, {version}, ")), "{first}");
+        assert!(second.contains(&format!("Reused, {version}, ")), "{second}");
+    }
     let run = ended(site);
-    run.assert_in_order("website", &["[debug] website: 192.168.254.1: Some(TLSv1_3), new session"]);
-    let resumed = run.lines("website").iter().any(|line| line.ends_with("Some(TLSv1_3), resumed session"));
-    assert!(resumed, "{run}");
+    run.assert_in_order(
+        "website",
+        &["TLSv1_2), new", "TLSv1_2), resumed", "TLSv1_3), new", "TLSv1_3), resumed"]
+            .map(|session| format!("[debug] website: 192.168.254.1: Some({session} session"))
+            .each_ref()
+            .map(String::as_str),
+    );
 }
 
 fn a_large_file_arrives_whole(place: Place) {
