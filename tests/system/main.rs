@@ -15,6 +15,7 @@ mod harness;
 mod hello;
 mod hostile;
 mod legacy;
+mod names;
 mod nested;
 mod network;
 mod nic;

@@ -61,7 +61,7 @@ impl Network {
         UdpSocket::new(self.clone(), port)
     }
 
-    /// The addresses of a host: those of IPv4, or if it has none, those of IPv6.
+    /// The addresses of a host: those of IPv4, or if it has none, those of IPv6. A resolver may take ten seconds for each.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! Asks an echo server over TCP, with many connections at once, and over UDP; compares what comes back, and ends the system.
+//! Asks for names, and asks an echo server over TCP, with many connections at once, and over UDP; compares what comes back,
+//! and ends the system.
 
 #![no_std]
 #![no_main]
@@ -6,27 +7,49 @@
 extern crate alloc;
 
 use alloc::rc::Rc;
+use alloc::string::String;
 use alloc::vec;
 use core::cell::Cell;
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, SocketAddr};
 
 use unikernel::io::{Read, Write};
+use unikernel::net::ResolveError;
 use unikernel::time::{Duration, Instant, Timer, with_timeout};
 use unikernel::{Argument, Error, Network, System, TcpStream, log, memory};
 
-unikernel::unikernel!(main, arguments = [TO, PORT, CALLERS, BYTES, ROUNDS]);
+unikernel::unikernel!(main, arguments = [NAMES, TO, PORT, CALLERS, BYTES, ROUNDS]);
 
-static TO: Argument<IpAddr> =
-    Argument::new("to", "ADDRESS", "Who is asked.", IpAddr::V4(Ipv4Addr::LOCALHOST));
+static NAMES: Argument<String> =
+    Argument::new("names", "NAME,...", "Whose addresses are looked up.", String::new());
+static TO: Argument<String> = Argument::new("to", "HOST", "Who is asked, by address or name.", String::new());
 static PORT: Argument<u16> = Argument::new("port", "PORT", "The server's port.", 7);
 static CALLERS: Argument<usize> = Argument::new("callers", "NUMBER", "Connections at once.", 1);
 static BYTES: Argument<usize> = Argument::new("bytes", "NUMBER", "Bytes sent over each.", 1000);
 static ROUNDS: Argument<usize> = Argument::new("rounds", "NUMBER", "How often all is done.", 1);
 
 async fn main(system: System) -> Result<(), Error> {
-    let server = SocketAddr::new(system.argument(&TO), system.argument(&PORT));
-    let bytes = system.argument(&BYTES);
+    if let Err(error) = ask(&system).await {
+        log::warn!("{error}");
+    }
+    // The log gets its share first.
+    Timer::after_millis(100).await;
+    if let Some(event) = solo5::Event::named("system_power_off") {
+        event.raise();
+    }
+    Ok(())
+}
+
+async fn ask(system: &System) -> Result<(), Error> {
     log::info!("this is {}", system.network().address().await);
+    for name in system.argument(&NAMES).split(',').filter(|name| !name.is_empty()) {
+        match system.network().resolve(name).await {
+            Ok(addresses) => log::info!("{name} is {addresses:?}"),
+            Err(error) => log::warn!("{name}: {error}"),
+        }
+    }
+    let to = system.argument(&TO);
+    let server = SocketAddr::new(find(system.network(), &to).await?, system.argument(&PORT));
+    let bytes = system.argument(&BYTES);
     for round in 1..=system.argument(&ROUNDS) {
         let begun = Instant::now();
         let callers = system.argument(&CALLERS);
@@ -57,12 +80,17 @@ async fn main(system: System) -> Result<(), Error> {
         }
         other => log::warn!("datagram: {other:?}"),
     }
-    // The log gets its share first.
-    Timer::after_millis(100).await;
-    if let Some(event) = solo5::Event::named("system_power_off") {
-        event.raise();
-    }
     Ok(())
+}
+
+/// The first address of a host.
+async fn find(network: &Network, host: &str) -> Result<IpAddr, Error> {
+    if let Ok(address) = host.parse() {
+        return Ok(address);
+    }
+    let unknown = |reason| Error::other(format_args!("{host}: {reason}"));
+    let addresses = network.resolve(host).await.map_err(unknown)?;
+    addresses.first().copied().ok_or_else(|| unknown(ResolveError::NoAddress))
 }
 
 async fn call(network: &Network, server: SocketAddr, first: u8, bytes: usize) -> Result<(), Error> {

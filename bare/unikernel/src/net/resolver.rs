@@ -11,6 +11,7 @@ use smoltcp::socket::dns::{self, GetQueryResultError, QueryHandle};
 use smoltcp::wire::DnsQueryType;
 
 use super::Network;
+use crate::time::{Duration, with_timeout};
 
 /// Why a name has no address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,23 +20,29 @@ pub enum ResolveError {
     NoResolver,
     /// It is no name.
     NoName,
-    /// The resolver knows no address, or does not answer.
+    /// The resolver knows no address.
+    NoAddress,
+    /// The resolver does not answer.
     NoAnswer,
 }
 
 pub(super) async fn resolve(network: &Network, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
     match ask(network, name, DnsQueryType::A).await {
-        Err(ResolveError::NoAnswer) => ask(network, name, DnsQueryType::Aaaa).await,
+        Err(ResolveError::NoAddress) => ask(network, name, DnsQueryType::Aaaa).await,
         answer => answer,
     }
 }
 
 async fn ask(network: &Network, name: &str, kind: DnsQueryType) -> Result<Vec<IpAddr>, ResolveError> {
+    with_timeout(PATIENCE, answer(network, name, kind)).await.unwrap_or(Err(ResolveError::NoAnswer))
+}
+
+async fn answer(network: &Network, name: &str, kind: DnsQueryType) -> Result<Vec<IpAddr>, ResolveError> {
     let mut question = Question::start(network, name, kind)?;
     poll_fn(|context| {
         let stack = &mut *network.stack();
         let socket = stack.sockets.get_mut::<dns::Socket<'_>>(question.resolver);
-        let Some(query) = question.query else { return Poll::Ready(Err(ResolveError::NoAnswer)) };
+        let Some(query) = question.query else { return Poll::Ready(Err(ResolveError::NoAddress)) };
         match socket.get_query_result(query) {
             Err(GetQueryResultError::Pending) => {
                 socket.register_query_waker(query, context.waker());
@@ -43,7 +50,7 @@ async fn ask(network: &Network, name: &str, kind: DnsQueryType) -> Result<Vec<Ip
             }
             answer => {
                 question.query = None;
-                let addresses = answer.map_err(|_| ResolveError::NoAnswer);
+                let addresses = answer.map_err(|_| ResolveError::NoAddress);
                 Poll::Ready(addresses.map(|all| all.into_iter().map(IpAddr::from).collect()))
             }
         }
@@ -83,9 +90,13 @@ impl fmt::Display for ResolveError {
         f.write_str(match self {
             Self::NoResolver => "no resolver is known",
             Self::NoName => "not a name",
-            Self::NoAnswer => "the resolver knows no address",
+            Self::NoAddress => "the resolver knows no address",
+            Self::NoAnswer => "the resolver does not answer",
         })
     }
 }
 
 impl core::error::Error for ResolveError {}
+
+/// The stack asks four times meanwhile: at once, and after one, three and seven seconds.
+const PATIENCE: Duration = Duration::from_secs(10);
