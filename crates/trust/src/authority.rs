@@ -184,6 +184,8 @@ fn make_authority(now: SystemTime) -> Result<Pair, AuthorityError> {
         parameters(now, AUTHORITY_VALIDITY, &format!("Palisade development authority {mark}"));
     parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    // Name constraints say nothing about certificates for mail or programs: those it must not issue at all.
+    parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let networks = NETWORKS.iter().map(|(network, prefix)| CidrSubnet::from_addr_prefix(*network, *prefix));
     let mut permitted_subtrees = vec![GeneralSubtree::DnsName(LOCALHOST.into())];
     permitted_subtrees.extend(networks.map(GeneralSubtree::IpAddress));
@@ -194,6 +196,7 @@ fn make_authority(now: SystemTime) -> Result<Pair, AuthorityError> {
 
 fn site_parameters(names: &[PrivateName], now: SystemTime) -> Result<CertificateParams, AuthorityError> {
     let mut parameters = parameters(now, SITE_VALIDITY, LOCALHOST);
+    parameters.is_ca = IsCa::ExplicitNoCa;
     parameters.subject_alt_names = names.iter().map(alternative).collect::<Result<_, _>>()?;
     parameters.use_authority_key_identifier_extension = true;
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -299,6 +302,33 @@ mod tests {
             let error = verify(&authority, &issued, name, start()).expect_err("not permitted");
             assert!(error.to_string().contains("NameConstraint"), "{error}");
         }
+    }
+
+    /// What browsers look at (CA/Browser Forum, Baseline Requirements 2.0, 7.1.2).
+    #[test]
+    fn certificates_say_what_they_are_for_and_nothing_else() {
+        let home = home();
+        let authority = open(&home, start());
+        let issued = authority.issue(&[], start()).expect("issued");
+        let site = pem::certificates(issued.certificate.as_bytes()).pop().expect("there is one");
+        let [authority, site] = [&authority.certificate, &site]
+            .map(|certificate| X509Certificate::from_der(certificate).expect("it can be read").1);
+        for (certificate, is_authority) in [(&authority, true), (&site, false)] {
+            let constraints = certificate.basic_constraints().expect("once").expect("there");
+            assert_eq!((constraints.critical, constraints.value.ca), (true, is_authority));
+            assert_eq!(constraints.value.path_len_constraint, is_authority.then_some(0));
+            let usage = certificate.key_usage().expect("once").expect("there");
+            assert!(usage.critical);
+            assert_eq!(usage.value.key_cert_sign(), is_authority);
+            assert_eq!(usage.value.digital_signature(), !is_authority);
+            let purpose = certificate.extended_key_usage().expect("once").expect("there").value;
+            assert!(purpose.server_auth && !purpose.any);
+            let others = [purpose.client_auth, purpose.code_signing, purpose.email_protection];
+            assert!(!others.contains(&true) && purpose.other.is_empty());
+        }
+        assert!(authority.name_constraints().expect("once").expect("there").critical);
+        assert_eq!(site.issuer(), authority.subject());
+        assert!(site.subject_alternative_name().expect("once").is_some());
     }
 
     #[test]
