@@ -1,5 +1,8 @@
 //! What the tests of this crate pack: a small system made by hand, and something that looks like a kernel.
 
+#[path = "../tests/verify/hardware.rs"]
+mod hardware;
+
 use std::sync::Arc;
 
 use palisade_abi::layout::{
@@ -8,10 +11,11 @@ use palisade_abi::layout::{
 };
 use palisade_abi::plan::{FatalAction, source_action, target_action};
 use palisade_policy::plan::{
-    Backing, Bar, Channel, Cpu, Device, DeviceInterrupt, Driver, Exceptions, InfoVersion, Machine,
-    MachineDevice, Msix, Partition, Plan, PortWrite, Region, Resource, ResourceData, Rights, SourceEvent,
-    Subject, SubjectKind, TargetEvent, VolatileRange,
+    Backing, Channel, Cpu, Device, DeviceInterrupt, Exceptions, InfoVersion, Partition, Plan, PortWrite,
+    Region, Resource, ResourceData, Rights, SourceEvent, Subject, SubjectKind, TargetEvent, VolatileRange,
 };
+
+use self::hardware::{CONFIGURATION, REGISTERS, machine, network_card};
 
 pub(crate) const MIB: u64 = 1024 * 1024;
 pub(crate) const RAM_SIZE: u64 = 6 * MIB;
@@ -75,7 +79,7 @@ pub(crate) fn sample_plan() -> Plan {
     volatile.sort_by_key(|r| r.start);
     Plan {
         name: "sample".into(),
-        machine: machine(),
+        machine: machine(vec![(0, 0x9_f000), (IMAGE_BASE, 63 * MIB)]),
         power_off: vec![PortWrite { port: 0x604, width: 2, value: 0x2000 }],
         on_fatal: FatalAction::Halt,
         cpus: vec![cpu],
@@ -104,24 +108,12 @@ pub(crate) fn sample_plan() -> Plan {
 /// The sample with a network card, which `hello` drives. Its configuration and its registers lie at [`DEVICES`].
 pub(crate) fn plan_with_device() -> Plan {
     let mut plan = sample_plan();
-    let hardware = MachineDevice {
-        name: "net0".into(),
-        driver: Driver::VirtioNet,
-        bdf: 0x18,
-        vendor: 0x1af4,
-        device: 0x1041,
-        bars: vec![
-            Bar { index: 1, address: 0xfe01_0000, size: 0x1000, wide: false, prefetchable: false },
-            Bar { index: 4, address: 0xfe00_0000, size: 0x4000, wide: true, prefetchable: true },
-        ],
-        msix: Some(Msix { bar: 1, offset: 0x40, entries: 4 }),
-    };
-    let config = 0xb001_8000;
+    let hardware = network_card(0x40);
     let interrupt = |host_vector, guest_vector| DeviceInterrupt { host_vector, guest_vector };
     let hello = &mut plan.subjects[1];
     let registers = [
-        ("device_config", config, 0x1000, Rights::Read),
-        ("device_bar4", 0xfe00_0000, 0x4000, Rights::ReadWrite),
+        ("device_config", CONFIGURATION, 0x1000, Rights::Read),
+        ("device_bar4", REGISTERS, 0x4000, Rights::ReadWrite),
     ];
     let mut address = DEVICES;
     for (name, place, size, rights) in registers {
@@ -141,7 +133,7 @@ pub(crate) fn plan_with_device() -> Plan {
     plan.devices.push(Device {
         hardware,
         subject: 1,
-        config,
+        config: CONFIGURATION,
         interrupts: vec![interrupt(0x30, 0), interrupt(0x31, 0x21)],
         dma: Vec::new(),
     });
@@ -220,24 +212,6 @@ fn subject(name: &str, kind: SubjectKind, scheduling_info: u64, memory: &mut All
         state: memory.take(0x1000, &format!("{name}: state"), true),
         xsave: memory.take(0x1000, &format!("{name}: XSAVE area"), true),
         control: memory.take(0x1000, &format!("{name}: control"), true),
-    }
-}
-
-fn machine() -> Machine {
-    Machine {
-        name: "test".into(),
-        memory: 64 * MIB,
-        usable: vec![(0, 0x9_f000), (IMAGE_BASE, 63 * MIB)],
-        cpus: 1,
-        apic_ids: vec![0],
-        local_apic: 0xfee0_0000,
-        debug_port: Some(0xe9),
-        pm_timer_port: Some(0x608),
-        reset: vec![PortWrite { port: 0xcf9, width: 1, value: 6 }],
-        serial_port: 0x3f8,
-        iommu: false,
-        pci: None,
-        devices: Vec::new(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The verifier against good, damaged and arbitrary images.
 
 mod damage;
+mod hardware;
 mod hostile;
 mod mutations;
 mod system;

@@ -12,11 +12,12 @@ use palisade_abi::nic_config;
 use palisade_abi::plan::{FatalAction, source_action, target_action};
 use palisade_image::Image;
 use palisade_policy::plan::{
-    Backing, Bar, Channel, Cpu, Device, DeviceInterrupt, Driver, Exceptions, InfoVersion, Machine,
-    MachineDevice, Msix, Partition, Plan, PortWrite, Region, Resource, ResourceData, Rights, SourceEvent,
-    Subject, SubjectKind, TargetEvent, VolatileRange,
+    Backing, Channel, Cpu, Device, DeviceInterrupt, Exceptions, InfoVersion, Partition, Plan, PortWrite,
+    Region, Resource, ResourceData, Rights, SourceEvent, Subject, SubjectKind, TargetEvent, VolatileRange,
 };
 use zerocopy::IntoBytes;
+
+use crate::hardware::{CONFIGURATION, REGISTERS, machine, network_card};
 
 /// Identifiers of the subjects.
 pub(crate) const TIME: usize = 0;
@@ -42,11 +43,6 @@ pub(crate) const STOPPED: u8 = 3;
 pub(crate) const START: u8 = 4;
 pub(crate) const PAUSED: u8 = 5;
 
-/// Physical addresses of the network card: its page of configuration space, its registers, and its MSI-X table, which has
-/// a page of its own.
-pub(crate) const CONFIGURATION: u64 = 0xb001_8000;
-pub(crate) const REGISTERS: u64 = 0xfe00_0000;
-pub(crate) const MSIX_TABLE: u64 = 0xfe01_0000;
 /// Where the driver sees its registers.
 pub(crate) const DRIVER_REGISTERS: u64 = DEVICES + 2 * PAGE;
 /// Where the unikernel sees its private key.
@@ -112,7 +108,7 @@ pub(crate) fn plan() -> Plan {
     memory.ranges.sort_by_key(|r| r.start);
     Plan {
         name: "sample".into(),
-        machine: machine(),
+        machine: machine(vec![(IMAGE_BASE, 63 << 20)]),
         power_off: vec![PortWrite { port: 0x604, width: 2, value: 0x2000 }],
         on_fatal: FatalAction::Halt,
         cpus: vec![cpu],
@@ -330,36 +326,13 @@ fn target(number: u8, name: &str, action: u8) -> TargetEvent {
 }
 
 fn device() -> Device {
-    let bar = |index, address, size| Bar { index, address, size, wide: index == 4, prefetchable: index == 4 };
-    let hardware = MachineDevice {
-        name: "net0".into(),
-        driver: Driver::VirtioNet,
-        bdf: 0x18,
-        vendor: 0x1af4,
-        device: 0x1041,
-        bars: vec![bar(1, MSIX_TABLE, PAGE), bar(4, REGISTERS, 4 * PAGE)],
-        msix: Some(Msix { bar: 1, offset: 0, entries: 4 }),
-    };
     let interrupt = |host_vector, guest_vector| DeviceInterrupt { host_vector, guest_vector };
-    let interrupts = vec![interrupt(0x30, 0), interrupt(0x31, 0x40)];
-    Device { hardware, subject: NIC as u16, config: CONFIGURATION, interrupts, dma: Vec::new() }
-}
-
-fn machine() -> Machine {
-    Machine {
-        name: "test".into(),
-        memory: 64 << 20,
-        usable: vec![(IMAGE_BASE, 63 << 20)],
-        cpus: 1,
-        apic_ids: vec![0],
-        local_apic: 0xfee0_0000,
-        debug_port: Some(0xe9),
-        pm_timer_port: Some(0x608),
-        reset: vec![PortWrite { port: 0xcf9, width: 1, value: 6 }],
-        serial_port: 0x3f8,
-        iommu: false,
-        pci: None,
-        devices: Vec::new(),
+    Device {
+        hardware: network_card(0),
+        subject: NIC as u16,
+        config: CONFIGURATION,
+        interrupts: vec![interrupt(0x30, 0), interrupt(0x31, 0x40)],
+        dma: Vec::new(),
     }
 }
 

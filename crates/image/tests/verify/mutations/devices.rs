@@ -10,10 +10,8 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::{Mutation, breaks};
 use crate::damage::{Damage, Rights, Tree, UNCACHED};
-use crate::system::{
-    CONFIGURATION, CONSTANTS, DRIVER_REGISTERS, HELLO, KEY, LOG, MSIX_TABLE, NIC, PAUSED, RAM, REGISTERS,
-    START,
-};
+use crate::hardware::{CONFIGURATION, MSIX_TABLE, REGISTERS};
+use crate::system::{CONSTANTS, DRIVER_REGISTERS, HELLO, KEY, LOG, NIC, PAUSED, RAM, START};
 
 pub(super) const MUTATIONS: &[Mutation] = &[
     breaks("unjudged-none", &[], "a device interrupt has a pin", |d| interrupt(d, |i| i.pin = 9)),
