@@ -163,6 +163,12 @@ fn attack(exceptions: &str, expected: impl Fn(&str, &'static str) -> &'static st
     }
 }
 
+/// How the report of an attempt begins.
+pub(crate) fn cause_of(attempt: &str) -> &'static str {
+    let found = ATTEMPTS.iter().find(|(name, _)| *name == attempt);
+    found.expect("it is one of them").1
+}
+
 fn attacker(attempt: &str, exceptions: &str) -> String {
     format!(
         r#"

@@ -9,34 +9,35 @@ use palisade_abi::plan::{MAGIC, Plan, Subject};
 use palisade_machine::Image;
 use zerocopy::IntoBytes;
 
+use crate::containment::cause_of;
 use crate::harness::{System, boot_image};
 
 /// Attempts on memory that the subject has, but not with this right.
-const ATTEMPTS: &[(&str, &str)] = &[
-    ("write-text", "memory: write to 0x200000 not permitted"),
-    ("write-rodata", "memory: write to 0x"),
-    ("execute-rodata", "memory: execution of 0x"),
-    ("execute-data", "memory: execution of 0x"),
-    ("execute-stack", "memory: execution of 0xe07ff"),
-    ("execute-heap", "memory: execution of 0x"),
-    ("write-subject-info", "memory: write to 0xe00000000 not permitted"),
-    ("write-scheduling-info", "memory: write to 0xe00008000 not permitted"),
-    ("write-boot-info", "memory: write to 0xe00010000 not permitted"),
-    ("write-time-info", "memory: write to 0xfffd00000 not permitted"),
-    ("write-init-stub", "memory: write to 0xe00030000 not permitted"),
-    ("write-init-table", "memory: write to 0xe00031000 not permitted"),
-    ("write-pristine", "memory: write to 0xe80000000 not permitted"),
+const ATTEMPTS: [&str; 13] = [
+    "write-text",
+    "write-rodata",
+    "execute-rodata",
+    "execute-data",
+    "execute-stack",
+    "execute-heap",
+    "write-subject-info",
+    "write-scheduling-info",
+    "write-boot-info",
+    "write-time-info",
+    "write-init-stub",
+    "write-init-table",
+    "write-pristine",
 ];
 
 #[test]
 fn nested_tables_stop_what_opened_guest_tables_let_through() {
     let mut image = OpenedImage::build();
-    for (attempt, _) in ATTEMPTS {
+    for attempt in ATTEMPTS {
         image.open_guest_tables(attempt);
     }
     let (_, lines) = boot_image(Image::Kernel(&image.0));
-    for (attempt, cause) in ATTEMPTS {
-        let report = format!("[supervisor] {attempt}: faulted: {cause}");
+    for attempt in ATTEMPTS {
+        let report = format!("[supervisor] {attempt}: faulted: {}", cause_of(attempt));
         assert!(lines.iter().any(|line| line.starts_with(&report)), "no {report:?} in {lines:#?}");
         // Its own page-fault handler would have reported first.
         let own = format!("[{attempt}] Solo5: trap");
@@ -49,7 +50,7 @@ struct OpenedImage(Vec<u8>);
 
 impl OpenedImage {
     fn build() -> Self {
-        let subjects = ATTEMPTS.iter().map(|(attempt, _)| {
+        let subjects = ATTEMPTS.iter().map(|attempt| {
             format!("[subject.{attempt}]\nunikernel = \"testing/attacker\"\nbootparams = \"{attempt}\"\nram = \"512 KiB\"\n")
         });
         let system = System::described(&subjects.collect::<String>());
