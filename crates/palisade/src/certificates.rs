@@ -36,21 +36,25 @@ pub(crate) fn has_private_key(planned: &Planned) -> bool {
     planned.system.subjects.iter().any(|subject| file(subject, KEY).is_some())
 }
 
-/// Tells which authority made a certificate, and how to trust it.
-pub(crate) fn introduce(authority: &UsedAuthority, terminal: &Terminal) -> Result<(), Failure> {
+/// Tells which authority made a certificate, and how to trust it; `url` is where it is used, if that is known.
+pub(crate) fn introduce(
+    authority: &UsedAuthority,
+    url: Option<&str>,
+    terminal: &Terminal,
+) -> Result<(), Failure> {
     let UsedAuthority { path, fingerprint, is_new } = authority;
     if terminal.json() {
         let object = json!({ "event": "authority", "path": path, "sha256": fingerprint, "new": is_new });
         return Ok(terminal.object(&object)?);
     }
-    let path = path.display();
+    let (path, url) = (path.display(), url.unwrap_or("https://localhost:PORT/"));
     if *is_new {
         terminal.remark(format_args!(
             "made an authority for development certificates, which are good for localhost and private addresses only\n\
              \x20 certificate  {path}\n\
              \x20 SHA-256      {fingerprint}\n\
              to trust it:\n\
-             \x20 curl         curl --cacert {path} https://localhost:4433/\n\
+             \x20 curl         curl --cacert {path} {url}\n\
              \x20 browsers     import it as an authority in the settings, under certificates\n\
              \x20 Debian       as root: cp {path} /usr/local/share/ca-certificates/palisade.crt && \
              update-ca-certificates"

@@ -31,57 +31,80 @@ pub(crate) enum Service {
     Unknown,
 }
 
+/// Where the first website that these subjects publish over TLS will be, if this computer's port for it is a fixed one.
+pub(crate) fn https_url(subjects: &[Subject]) -> Option<String> {
+    let all = subjects.iter().flat_map(|subject| subject.publish.iter().map(move |it| (subject, &it.value)));
+    all.filter(|(_, publish)| publish.protocol == palisade_policy::Protocol::Tcp && publish.host.port() != 0)
+        .map(|(subject, publish)| (Service::of(subject, publish.guest), publish.host))
+        .find(|(service, _)| matches!(service, Service::Https(_)))
+        .and_then(|(service, host)| service.url(host))
+}
+
 impl Published {
     /// A port of `subject`.
     pub(crate) fn new(forward: Forward, subject: &Subject) -> Self {
-        Self { forward, subject: subject.name.value.clone(), service: Service::of(subject, forward) }
+        let service = match forward.protocol {
+            Protocol::Tcp => Service::of(subject, forward.guest.port()),
+            Protocol::Udp => Service::Unknown,
+        };
+        Self { forward, subject: subject.name.value.clone(), service }
     }
 
     /// The address to visit, if it is a website.
     pub(crate) fn url(&self) -> Option<String> {
-        let (scheme, usual) = match self.service {
-            Service::Https(_) => ("https", 443),
-            Service::Http => ("http", 80),
-            Service::Unknown => return None,
-        };
-        Some(match self.forward.host.port() {
-            port if port == usual => format!("{scheme}://{}/", self.host()),
-            port => format!("{scheme}://{}:{port}/", self.host()),
-        })
+        self.service.url(self.forward.host)
     }
 
     /// Where this computer itself reaches it.
     pub(crate) fn local(&self) -> SocketAddrV4 {
-        let address = *self.forward.host.ip();
-        let address = if address.is_unspecified() { Ipv4Addr::LOCALHOST } else { address };
-        SocketAddrV4::new(address, self.forward.host.port())
+        local(self.forward.host)
     }
 
     /// What to call this computer.
     pub(crate) fn host(&self) -> String {
-        let address = *self.local().ip();
-        if address == Ipv4Addr::LOCALHOST { "localhost".into() } else { address.to_string() }
+        name_of(self.forward.host)
     }
 }
 
 impl Service {
     /// The built-in website unikernel serves HTTPS and HTTP at the ports that its command line names, or at the usual ones.
-    fn of(subject: &Subject, forward: Forward) -> Self {
+    fn of(subject: &Subject, port: u16) -> Self {
         let data = |name: &str| subject.data.iter().find(|data| data.name.value == name);
-        if data("site").is_none() || forward.protocol != Protocol::Tcp {
+        if data("site").is_none() {
             return Self::Unknown;
         }
-        let serves = |name, usual| {
-            let port = command_line::port(&subject.command_line.value, name).unwrap_or(usual);
-            port == forward.guest.port()
-        };
+        let at = |name, usual| command_line::port(&subject.command_line.value, name).unwrap_or(usual);
         let certificate = data("certificate").and_then(|data| server_certificate(&data.contents));
         match certificate {
-            Some(certificate) if serves("https", 443) => Self::Https(certificate),
-            _ if serves("http", 80) => Self::Http,
+            Some(certificate) if port == at("https", 443) => Self::Https(certificate),
+            _ if port == at("http", 80) => Self::Http,
             _ => Self::Unknown,
         }
     }
+
+    /// The address to visit where this computer listens at `host`, if it is a website.
+    fn url(&self, host: SocketAddrV4) -> Option<String> {
+        let (scheme, usual) = match self {
+            Self::Https(_) => ("https", 443),
+            Self::Http => ("http", 80),
+            Self::Unknown => return None,
+        };
+        Some(match host.port() {
+            port if port == usual => format!("{scheme}://{}/", name_of(host)),
+            port => format!("{scheme}://{}:{port}/", name_of(host)),
+        })
+    }
+}
+
+/// Where this computer itself reaches what listens there.
+fn local(host: SocketAddrV4) -> SocketAddrV4 {
+    let address = if host.ip().is_unspecified() { Ipv4Addr::LOCALHOST } else { *host.ip() };
+    SocketAddrV4::new(address, host.port())
+}
+
+fn name_of(host: SocketAddrV4) -> String {
+    let address = *local(host).ip();
+    if address == Ipv4Addr::LOCALHOST { "localhost".into() } else { address.to_string() }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::embedded;
 use crate::example;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::published::https_url;
 use crate::supplies::Supplies;
 use crate::terminal::Terminal;
 use crate::verb;
@@ -99,7 +100,8 @@ pub(crate) fn plan<'a>(
     // A new authority is introduced even if nothing comes of the system: the next time it is not new.
     let authority = supplies.authority();
     if let Some(authority) = authority.iter().find(|authority| authority.is_new || planned.is_ok()) {
-        certificates::introduce(authority, terminal)?;
+        let url = planned.as_ref().ok().and_then(|planned| https_url(&planned.system.subjects));
+        certificates::introduce(authority, url.as_deref(), terminal)?;
     }
     let planned = planned.map_err(|problems| Failure::new(Exit::Input, problems))?;
     let about_devices = |warning: &&Problem| warning.rule().id == DMA_RULE;

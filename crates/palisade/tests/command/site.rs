@@ -81,11 +81,27 @@ fn a_development_certificate_is_made_once_and_introduced() {
         "made an authority",
         "SHA-256",
         "curl --cacert",
+        "ca.pem https://localhost:4433/\n",
         "update-ca-certificates",
     ]);
     let again = done(&mut user.palisade(&check));
     again.assert_exit(0).assert_says(&["development certificate by", "palisade/ca.pem"]);
     assert!(!again.stderr.contains("made an authority"), "{}", again.stderr);
+}
+
+#[test]
+fn a_new_authority_is_introduced_with_the_address_that_is_published() {
+    for (published, url) in [
+        ("['192.168.1.5:9443:443', '8080:80']", "ca.pem https://192.168.1.5:9443/\n"),
+        ("['443:443']", "ca.pem https://localhost/\n"),
+        ("['0:443']", "ca.pem https://localhost:PORT/\n"),
+    ] {
+        let user = User::new();
+        let set = format!("website.publish={published}");
+        done(&mut user.palisade(&["check", "--site", user.site(), "--set", &set]))
+            .assert_exit(0)
+            .assert_says(&[url]);
+    }
 }
 
 #[test]
