@@ -33,7 +33,7 @@ pub(crate) fn ask(published: &Published, patience: Duration, stop: &dyn Fn() -> 
                 ClientConnection::new(Arc::new(client(certificate)?), name).map_err(io::Error::other)?;
             converse(&mut StreamOwned::new(connection, socket), &request, &is_over)
         }
-        Service::Http | Service::Unknown => converse(&mut { socket }, &request, &is_over),
+        Service::Http | Service::Redirect | Service::Unknown => converse(&mut { socket }, &request, &is_over),
     }
 }
 

@@ -8,6 +8,8 @@ use palisade_trust::server_certificate;
 use rustls::pki_types::CertificateDer;
 
 use crate::command_line;
+use crate::failure::{Failure, Message};
+use crate::terminal::Terminal;
 
 /// A published port.
 #[derive(Debug, Clone)]
@@ -25,10 +27,35 @@ pub(crate) struct Published {
 pub(crate) enum Service {
     /// A website, over TLS with this certificate.
     Https(CertificateDer<'static>),
-    /// A website.
+    /// A website, without TLS.
     Http,
+    /// What sends the visitors of a website to where it is over TLS.
+    Redirect,
     /// Something else.
     Unknown,
+}
+
+/// Tells who publishes a website without TLS what its visitors get.
+pub(crate) fn advise(published: &[Published], terminal: &Terminal) -> Result<(), Failure> {
+    for one in published {
+        let Some(url) = one.url() else { continue };
+        let is_over_tls =
+            |other: &Published| other.subject == one.subject && matches!(other.service, Service::Https(_));
+        match one.service {
+            Service::Http => terminal.remark(format_args!("{url} is served without TLS")),
+            Service::Redirect if !published.iter().any(is_over_tls) => {
+                let text = format!("visitors of {url} are sent to HTTPS, which is not published");
+                let help = format!(
+                    "publish it, such as --publish 4433:443, or serve the site without TLS: --https=0 in the \
+                     `bootparams` of {}",
+                    one.subject
+                );
+                terminal.warning(&Message::warning(text, help))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Where the first website that these subjects publish over TLS will be, if this computer's port for it is a fixed one.
@@ -74,10 +101,12 @@ impl Service {
             return Self::Unknown;
         }
         let at = |name, usual| command_line::port(&subject.command_line.value, name).unwrap_or(usual);
+        let (https, http) = (at("https", 443), at("http", 80));
         let certificate = data("certificate").and_then(|data| server_certificate(&data.contents));
-        match certificate {
-            Some(certificate) if port == at("https", 443) => Self::Https(certificate),
-            _ if port == at("http", 80) => Self::Http,
+        match certificate.filter(|_| https != 0) {
+            Some(certificate) if port == https => Self::Https(certificate),
+            Some(_) if port == http => Self::Redirect,
+            None if port == http => Self::Http,
             _ => Self::Unknown,
         }
     }
@@ -86,7 +115,7 @@ impl Service {
     fn url(&self, host: SocketAddrV4) -> Option<String> {
         let (scheme, usual) = match self {
             Self::Https(_) => ("https", 443),
-            Self::Http => ("http", 80),
+            Self::Http | Self::Redirect => ("http", 80),
             Self::Unknown => return None,
         };
         Some(match host.port() {
@@ -116,7 +145,7 @@ mod tests {
         for (host, service, url) in [
             ("127.0.0.1:8080", Service::Http, Some("http://localhost:8080/")),
             ("0.0.0.0:80", Service::Http, Some("http://localhost/")),
-            ("192.168.1.5:80", Service::Http, Some("http://192.168.1.5/")),
+            ("192.168.1.5:80", Service::Redirect, Some("http://192.168.1.5/")),
             ("127.0.0.1:443", Service::Https(vec![0].into()), Some("https://localhost/")),
             ("127.0.0.1:80", Service::Https(vec![0].into()), Some("https://localhost:80/")),
             ("127.0.0.1:7", Service::Unknown, None),

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::journal::Journal;
 use crate::outcome::{Outcome, Place};
 use crate::output::OutputDirectory;
-use crate::published::Published;
+use crate::published::{Published, advise};
 use crate::readiness::Readiness;
 use crate::terminal::Terminal;
 
@@ -33,6 +33,7 @@ impl<'a> Session<'a> {
         on_kernel_stop: Next,
         terminal: &'a Terminal,
     ) -> Result<Self, Failure> {
+        advise(&published, terminal)?;
         let names: Vec<_> = plan.subjects.iter().map(|subject| subject.name.as_str()).collect();
         let directory =
             surroundings.output.as_deref().map(|path| OutputDirectory::create(path, &names)).transpose()?;

@@ -59,10 +59,12 @@ pub(crate) fn unikernel(path: &Path, command_line: &str) -> Undescribed {
 
 /// The system of one website: what `systems/website.toml` describes, with this site. `published` is what takes the place
 /// of the published ports there, and the site serves what it names: HTTPS at 443 if that is among them, else at the first;
-/// HTTP at 80 if that is among them, else at the next.
+/// HTTP at 80 if that is among them, else at the next. If only HTTP is, a site without a certificate is served without TLS:
+/// it could send its visitors nowhere.
 pub(crate) fn site(site: &Site<'_>, published: &[String]) -> Undescribed {
     let name = "website".to_owned();
-    let usual = || [ADDRESS.to_owned()].into_iter().chain(served(published)).collect::<Vec<_>>().join(" ");
+    let usual =
+        || [ADDRESS.to_owned()].into_iter().chain(served(site, published)).collect::<Vec<_>>().join(" ");
     let command_line = site.command_line.map_or_else(usual, str::to_owned);
     let mut text = format!(
         "name = \"website\"\n\n[subject.website]\nunikernel = \"website\"\nsite = {}\n\
@@ -77,7 +79,7 @@ pub(crate) fn site(site: &Site<'_>, published: &[String]) -> Undescribed {
 }
 
 /// Arguments that make the site serve the published ports, and send who comes without TLS to the right one.
-fn served(published: &[String]) -> Vec<String> {
+fn served(site: &Site<'_>, published: &[String]) -> Vec<String> {
     let usual = PUBLISH.map(String::from);
     let published = if published.is_empty() { &usual } else { published };
     let ports = published.iter().filter_map(|text| parse_publish(text));
@@ -89,6 +91,8 @@ fn served(published: &[String]) -> Vec<String> {
         arguments.extend((port.guest != HTTPS).then(|| format!("--https={}", port.guest)));
         let outside = port.host.port();
         arguments.extend((outside != 0).then(|| format!("--https-outside={outside}")));
+    } else if http.is_some() && site.certificate.is_none() {
+        arguments.push(WITHOUT_TLS.to_owned());
     }
     arguments.extend(http.filter(|port| port.guest != HTTP).map(|port| format!("--http={}", port.guest)));
     arguments
@@ -132,6 +136,8 @@ const PUBLISH: [&str; 2] = ["4433:443", "8080:80"];
 /// Where the website unikernel serves if it is told nothing else.
 const HTTPS: u16 = 443;
 const HTTP: u16 = 80;
+/// What has it serve without TLS. A site with this argument gets no certificate for development.
+pub(crate) const WITHOUT_TLS: &str = "--https=0";
 
 #[cfg(test)]
 mod tests {
@@ -157,16 +163,26 @@ mod tests {
 
     #[test]
     fn a_site_serves_what_is_published_and_sends_visitors_there() {
+        let site = Site { files: SiteFiles::Memory(&[]), certificate: None, command_line: None };
         let arguments = |published: &[&str]| {
-            served(&published.iter().map(ToString::to_string).collect::<Vec<_>>()).join(" ")
+            served(&site, &published.iter().map(ToString::to_string).collect::<Vec<_>>()).join(" ")
         };
         assert_eq!(arguments(&[]), "--https-outside=4433");
         assert_eq!(arguments(&["8080:80", "443:443/udp", "127.0.0.1:9443:443"]), "--https-outside=9443");
         assert_eq!(arguments(&["0:443", "0:80"]), "");
-        assert_eq!(arguments(&["8080:80"]), "");
         assert_eq!(arguments(&["4433:4433", "8080:8080"]), "--https=4433 --https-outside=4433 --http=8080");
         assert_eq!(arguments(&["8080:80", "0.0.0.0:443:4433"]), "--https=4433 --https-outside=443");
         assert_eq!(arguments(&["8080:8080", "4433:443"]), "--https-outside=4433 --http=8080");
         assert_eq!(arguments(&["53:53/udp", "4433:4433"]), "--https=4433 --https-outside=4433");
+        assert_eq!(arguments(&["53:53/udp"]), "");
+    }
+
+    #[test]
+    fn a_site_that_is_published_over_http_alone_is_served_without_tls_unless_it_has_a_certificate() {
+        let published = ["8080:80".to_owned()];
+        let mut site = Site { files: SiteFiles::Memory(&[]), certificate: None, command_line: None };
+        assert_eq!(served(&site, &published), ["--https=0"]);
+        site.certificate = Some((Path::new("certificate"), Path::new("key")));
+        assert!(served(&site, &published).is_empty());
     }
 }

@@ -1,8 +1,8 @@
 //! Serves a directory of files over HTTP and HTTPS.
 //!
 //! The site is data, not code: the region `site`, an archive that the builder has made of the directory. With the regions
-//! `certificate` and `key` it is served over TLS, and what comes without TLS is sent there; without them it is served as it
-//! is.
+//! `certificate` and `key` it is served over TLS, and what comes without TLS is sent there; without them, or without a port
+//! for TLS, it is served as it is.
 
 #![no_std]
 #![no_main]
@@ -26,7 +26,8 @@ unikernel::unikernel!(
 
 static HTTP: Argument<u16> =
     Argument::new("http", "PORT", "Where it answers without TLS; 0 for nowhere.", 80);
-static HTTPS: Argument<u16> = Argument::new("https", "PORT", "Where it answers over TLS.", 443);
+static HTTPS: Argument<u16> =
+    Argument::new("https", "PORT", "Where it answers over TLS; 0 for nowhere: then without TLS.", 443);
 static HTTPS_OUTSIDE: Argument<Option<u16>> = Argument::new(
     "https-outside",
     "PORT",
@@ -52,8 +53,8 @@ static SEND_TIME: Argument<u32> = Argument::new(
 
 async fn main(system: System) -> Result<(), Error> {
     let archive = site(&system)?;
-    let acceptor = acceptor(&system)?;
     let (http, https) = (system.argument(&HTTP), system.argument(&HTTPS));
+    let acceptor = if https == 0 { None } else { acceptor(&system)? };
     let over_tls = acceptor.is_some();
     if let Some(acceptor) = acceptor {
         let hsts = Some(system.argument(&HSTS)).filter(|seconds| *seconds != 0);
@@ -64,8 +65,10 @@ async fn main(system: System) -> Result<(), Error> {
             acceptor,
             server(&system, Service::Site(Site { archive, hsts })),
         ));
+    } else if http == 0 {
+        return Err(Error::other("the site would be served nowhere: neither over TLS nor without"));
     } else {
-        log::warn!("there is no certificate: the site is served without TLS");
+        log::warn!("the site is served without TLS");
     }
     if http != 0 {
         let service = if over_tls {

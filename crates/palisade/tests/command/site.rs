@@ -105,6 +105,29 @@ fn a_new_authority_is_introduced_with_the_address_that_is_published() {
 }
 
 #[test]
+fn a_site_that_is_published_over_http_alone_is_served_without_tls() {
+    let user = User::new();
+    let ended = done(&mut user.boot(&["--publish", "0:80"]));
+    ended.assert_exit(0).assert_says(&["http://localhost:", " is served without TLS"]);
+    assert!(!ended.stderr.contains("authority"), "{}", ended.stderr);
+}
+
+#[test]
+fn who_sends_visitors_to_a_port_that_is_not_published_is_warned() {
+    let user = User::new();
+    let (certificate, key) = user.issue("own", SystemTime::now());
+    for arguments in [
+        &["--publish", "0:80", "--cert", text(&certificate), "--key", text(&key)][..],
+        &["--publish", "0:80", "--bootparams", "--ipv4=10.0.0.2/24"],
+    ] {
+        let ended = done(&mut user.boot(arguments));
+        ended.assert_exit(0).assert_says(&["are sent to HTTPS, which is not published", "--https=0"]);
+    }
+    let both = done(&mut user.boot(&["--publish", "0:443", "--publish", "0:80"]));
+    assert!(!both.assert_exit(0).stderr.contains("not published"), "{}", both.stderr);
+}
+
+#[test]
 fn without_a_place_for_secrets_a_certificate_can_be_brought() {
     let user = User::new();
     let check = ["check", "--site", user.site()];

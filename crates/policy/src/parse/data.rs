@@ -2,29 +2,36 @@
 
 use palisade_abi::layout::{DATA, DATA_END};
 
-use super::Context;
+use super::{Context, parse_publish};
 use crate::document::{Fields, text_of};
 use crate::input::read_file;
 use crate::problem::Problem;
 use crate::rules::{data as rules, reading};
 use crate::source::{Located, Place};
-use crate::system::Data;
+use crate::system::{Data, Publish};
+use crate::undescribed::WITHOUT_TLS;
 use crate::units;
 
-/// The data regions of a subject. A site that comes without a certificate gets one for development.
+/// The data regions of a subject. A site that comes without a certificate gets one for development, if it is to be served
+/// over TLS.
 pub(super) fn all(
     fields: &Fields<'_>,
     subject: &Located<String>,
     command_line: &str,
+    publish: &[Located<Publish>],
     context: &Context<'_>,
 ) -> Vec<Data> {
     let site = fields.text(SITE);
     let pair = [CERTIFICATE, KEY].map(|key| fields.text(key).map(|file| (key, file)));
     let mut regions = Vec::new();
     regions.extend(site.as_ref().and_then(|directory| pack(directory, context)));
+    let over_tls = command_line.split_whitespace().all(|argument| argument != WITHOUT_TLS);
     match (&site, &pair) {
-        (Some(site), [None, None]) => {
-            regions.extend(development_certificate(site, subject, command_line, context))
+        (Some(site), [None, None]) if over_tls => {
+            let instead = context.options.publish.iter().filter_map(|text| parse_publish(text));
+            let published: Vec<_> = publish.iter().map(|publish| publish.value).chain(instead).collect();
+            let names = visited_names(&subject.value, command_line, &published);
+            regions.extend(development_certificate(site, &names, context))
         }
         (_, [Some((given, file)), None] | [None, Some((given, file))]) => context.problems.add(
             Problem::error(&rules::CERTIFICATE, format!("`{}` has a {given} alone", subject.value))
@@ -90,13 +97,8 @@ fn read(name: Located<String>, file: &Located<String>, largest: u64, context: &C
     Some(Data { name, contents: bytes.into(), site: None })
 }
 
-fn development_certificate(
-    site: &Located<String>,
-    subject: &Located<String>,
-    command_line: &str,
-    context: &Context<'_>,
-) -> Vec<Data> {
-    match context.library.development_certificate(&visited_names(&subject.value, command_line)) {
+fn development_certificate(site: &Located<String>, names: &[String], context: &Context<'_>) -> Vec<Data> {
+    match context.library.development_certificate(names) {
         Ok(made) => vec![
             data(CERTIFICATE, &site.place, made.certificate.into_bytes()),
             data(KEY, &site.place, made.key.into_bytes()),
@@ -113,7 +115,7 @@ fn development_certificate(
 }
 
 /// Under what a site is visited that is published on this computer, and at its own addresses.
-fn visited_names(subject: &str, command_line: &str) -> Vec<String> {
+fn visited_names(subject: &str, command_line: &str, published: &[Publish]) -> Vec<String> {
     let fixed =
         ["localhost".to_owned(), format!("{subject}.localhost"), "127.0.0.1".to_owned(), "::1".to_owned()];
     let own = command_line.split_whitespace().filter_map(|argument| {
@@ -121,7 +123,10 @@ fn visited_names(subject: &str, command_line: &str) -> Vec<String> {
         let address = address.split('/').next()?;
         address.parse().ok().map(|address: std::net::IpAddr| address.to_string())
     });
-    fixed.into_iter().chain(own).collect()
+    let hosts = published.iter().map(|publish| *publish.host.ip());
+    let hosts =
+        hosts.filter(|host| !host.is_loopback() && !host.is_unspecified()).map(|host| host.to_string());
+    fixed.into_iter().chain(own).chain(hosts).collect()
 }
 
 fn data(name: &str, place: &Place, bytes: Vec<u8>) -> Data {

@@ -69,13 +69,14 @@ fn unikernel(name: &Located<String>, node: &Node, context: &Context<'_>) -> Opti
     let backoff = or(fields.duration("backoff"), DEFAULT_BACKOFF);
     let default_max = DEFAULT_BACKOFF_MAX.max(backoff.value);
     let command_line = fields.text("bootparams").unwrap_or_else(|| Located::new(String::new(), &name.place));
+    let publish = network::publish(fields.array("publish"), context.problems);
     let subject = Subject {
         name: name.clone(),
         kind: SubjectKind::Unikernel,
         program_name: program_name.unwrap_or_else(|| Located::new(String::new(), &name.place)),
         program,
-        data: data::all(&fields, name, &command_line.value, context),
-        publish: network::publish(fields.array("publish"), context.problems),
+        data: data::all(&fields, name, &command_line.value, &publish, context),
+        publish,
         command_line,
         ram: or(fields.size("ram"), DEFAULT_RAM),
         restart: fields.choice("restart", &RESTARTS).map_or(Restart::Never, |restart| restart.value),

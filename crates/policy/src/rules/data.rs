@@ -16,7 +16,7 @@ pub(crate) static SIZE: Rule = Rule {
 
 pub(crate) static CERTIFICATE: Rule = Rule {
     id: "site-certificate",
-    specification: "A certificate and its key are given together; a site without them gets them for development.",
+    specification: "A certificate and its key are given together; a site without them gets them for development, unless `--https=0` has it served without TLS.",
     check: Check::Reading,
 };
 

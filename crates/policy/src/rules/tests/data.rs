@@ -113,6 +113,26 @@ fn a_site_keeps_the_certificate_that_it_is_given() {
 }
 
 #[test]
+fn a_certificate_for_development_names_the_addresses_where_the_site_is_published() {
+    let folder = folder();
+    let directory = folder.path().join("site");
+    let site = Site { files: SiteFiles::Directory(&directory), certificate: None, command_line: None };
+    let publish = ["10.1.2.3:4433:443", "0.0.0.0:8080:80", "127.0.0.1:1:2"].map(String::from).into();
+    let planned = for_site(&site, &Options { publish, ..Options::default() }, &TestLibrary::new());
+    let certificate = assert_passes(planned).system.subjects[4].data[1].contents.clone();
+    let names = "localhost website.localhost 127.0.0.1 ::1 192.168.254.10 10.1.2.3";
+    assert_eq!(&*certificate, format!("certificate of {names}").as_bytes());
+}
+
+#[test]
+fn a_site_that_is_served_without_tls_needs_no_certificate() {
+    let folder = folder();
+    let planned = assert_passes(plan_in(folder.path(), "site = \"@/site\"\nbootparams = \"--https=0\""));
+    let names: Vec<_> = regions(&planned).into_iter().map(|(name, ..)| name).collect();
+    assert_eq!(names, ["site"]);
+}
+
+#[test]
 fn a_certificate_without_its_key_is_refused() {
     let folder = folder();
     for lines in ["certificate = \"@/pem\"", "key = \"@/pem\""] {
