@@ -19,6 +19,7 @@ mod names;
 mod nested;
 mod network;
 mod nic;
+mod randomness;
 mod restarts;
 mod running;
 mod sharing;

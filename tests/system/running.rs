@@ -16,6 +16,23 @@ use tempfile::TempDir;
 
 use crate::harness::{Run, System};
 
+/// The subject `website` of a description: it serves a directory, with more arguments. More of its keys may follow.
+pub(crate) fn website(site: impl AsRef<Path>, arguments: &str) -> String {
+    format!(
+        "[subject.website]\nunikernel = \"website\"\nsite = {:?}\n\
+         bootparams = \"--ipv4=192.168.254.10/24 --ipv4-gateway=192.168.254.1 {arguments}\"\n",
+        site.as_ref()
+    )
+}
+
+/// The directory `site` in this one, with a single page, [`PAGE`].
+pub(crate) fn one_page(directory: &Path) -> PathBuf {
+    let site = directory.join("site");
+    fs::create_dir_all(&site).expect("a directory can be made");
+    fs::write(site.join("index.html"), PAGE).expect("a file can be written");
+    site
+}
+
 /// A machine that runs, with websites that answer.
 pub(crate) struct Running {
     command: RunningCommand,
@@ -281,6 +298,8 @@ pub(crate) fn certificate(directory: &Path, key: &[&str]) -> [PathBuf; 2] {
     [certificate, private]
 }
 
+/// A page.
+pub(crate) const PAGE: &str = "<p>hello</p>";
 /// Seconds after which a machine ends by itself, should a test fail to end it.
 const LIMIT: &str = "400";
 /// How long an answer may take on a loaded computer.

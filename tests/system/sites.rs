@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::{Place, System, in_every_place};
-use crate::running::TlsClient;
+use crate::running::{TlsClient, website};
 
 in_every_place!(
     two_sites_answer_at_the_same_time_each_with_an_address_of_its_own,
@@ -51,23 +51,19 @@ fn a_flood_from_its_neighbour_leaves_a_website_answering(place: Place) {
 }
 
 /// How many requests over TLS a website answers beside a neighbour that does this.
-fn requests(place: Place, neighbour: &str) -> usize {
-    let site = System::described(&format!(
+fn requests(place: Place, action: &str) -> usize {
+    let neighbour = format!(
         r#"
-        [subject.website]
-        unikernel = "website"
-        site = "{}"
-        bootparams = "--ipv4=192.168.254.10/24 --ipv4-gateway=192.168.254.1 --logs=access:warning"
         publish = ["0:443"]
         [subject.neighbour]
         unikernel = "testing/net-peer"
-        bootparams = "{neighbour} --ipv4=192.168.254.11/24 --ipv4-gateway=192.168.254.1"
+        bootparams = "{action} --ipv4=192.168.254.11/24 --ipv4-gateway=192.168.254.1"
         ram = "1 MiB"
-        "#,
-        example("website").display()
-    ))
-    .at(place)
-    .start_published(1, None);
+        "#
+    );
+    let site = System::described(&(website(example("website"), "--logs=access:warning") + &neighbour))
+        .at(place)
+        .start_published(1, None);
     let mut clients: Vec<TlsClient> = (0..CLIENTS).map(|_| site.connect()).collect();
     let end = Instant::now() + MEASURED;
     let count = thread::scope(|scope| {
@@ -80,7 +76,7 @@ fn requests(place: Place, neighbour: &str) -> usize {
     run.assert_in_order("neighbour", &["this is 192.168.254.11 "]);
     // A flood begins when it knows where to go, and goes on longer than this asks.
     let lines = run.lines("neighbour");
-    assert_eq!(lines.iter().any(|line| line.contains(" is [")), neighbour.starts_with("flood"), "{run}");
+    assert_eq!(lines.iter().any(|line| line.contains(" is [")), action.starts_with("flood"), "{run}");
     assert!(!lines.iter().any(|line| line.starts_with("flooded with ")), "{run}");
     count
 }

@@ -7,11 +7,12 @@ use std::thread;
 use std::time::Duration;
 
 use crate::harness::{Place, Run, System, in_every_place};
-use crate::running::{Running, TlsClient, certificate};
+use crate::running::{PAGE, Running, TlsClient, certificate, one_page, website};
 
 in_every_place!(
     the_example_site_is_served_over_both_versions_of_tls,
     visitors_without_tls_are_sent_to_the_port_that_they_can_reach,
+    a_directory_that_is_published_over_http_alone_is_served_without_tls,
     what_a_client_has_or_can_decode_decides_what_it_gets,
     certificates_with_keys_of_both_kinds_are_served,
     a_client_that_comes_back_resumes_its_session,
@@ -50,6 +51,17 @@ fn visitors_without_tls_are_sent_to_the_port_that_they_can_reach(place: Place) {
     let reply = site.get_plain("/a/b?c=d");
     assert_eq!((reply.status, reply.field("location")), (301, Some("https://localhost:4499/a/b?c=d")));
     ended(site);
+}
+
+fn a_directory_that_is_published_over_http_alone_is_served_without_tls(place: Place) {
+    let directory = place.directory("plain");
+    let site = System::from_arguments(&["--site".into(), one_page(&directory)]).at(place);
+    let site = site.argument("--publish").argument("0:80").start_published(1, None);
+    let reply = site.get_plain("/");
+    assert_eq!((reply.status, reply.body.as_slice()), (200, PAGE.as_bytes()));
+    let run = site.stop();
+    run.assert_exit(143);
+    run.assert_in_order("website", &["[info] website: http://192.168.254.10:80/ has 1 files"]);
 }
 
 fn what_a_client_has_or_can_decode_decides_what_it_gets(place: Place) {
@@ -108,7 +120,7 @@ fn a_client_that_comes_back_resumes_its_session(place: Place) {
         let session = session.to_string_lossy();
         let visit = |keep| {
             let said = site.openssl_says(&[option, keep, &session]);
-            assert!(said.contains("Verify return code: 0 (ok)") && said.contains("<p>hello</p>"), "{said}");
+            assert!(said.contains("Verify return code: 0 (ok)") && said.contains(PAGE), "{said}");
             said
         };
         let (first, second) = (visit("-sess_out"), visit("-sess_in"));
@@ -220,19 +232,9 @@ fn whatever_clients_do_the_site_still_answers(place: Place) {
     ended(site);
 }
 
-/// The system of `DIRECTORY/site`, which has a page if it has nothing yet, with more arguments for the unikernel.
+/// The system of `DIRECTORY/site`, which has one page at least, with more arguments for the unikernel.
 fn serving(directory: &Path, arguments: &str) -> System {
-    let site = directory.join("site");
-    fs::create_dir_all(&site).expect("a directory can be made");
-    fs::write(site.join("index.html"), "<p>hello</p>").expect("a file can be written");
-    System::described(&format!(
-        r#"
-        [subject.website]
-        unikernel = "website"
-        site = {site:?}
-        bootparams = "--ipv4=192.168.254.10/24 --ipv4-gateway=192.168.254.1 {arguments}"
-        "#
-    ))
+    System::described(&website(one_page(directory), arguments))
 }
 
 /// Ends a system; nothing in it may have gone wrong.

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use super::damage;
 use super::host::{Host, ROUTER, WEBSITE};
 use super::packets::{ACK, EVERYBODY, FIN, RST, SYN, Segment, Way};
-use super::target::{CONNECTIONS, PAGE, SLACK, assert_never_restarted, memory, system};
+use super::target::{CONNECTIONS, SLACK, assert_never_restarted, memory, system};
 use super::wire::LooseWire;
 use crate::harness::Run;
-use crate::running::Running;
+use crate::running::{PAGE, Running};
 
 #[test]
 fn frames_that_lie_are_dropped_and_the_site_still_answers() {

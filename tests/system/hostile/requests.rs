@@ -9,6 +9,7 @@ use self::cases::CASES;
 use self::cases::Then::{Ends, GoesOn};
 use super::target::Target;
 use crate::harness::{Place, in_every_place};
+use crate::running::PAGE;
 
 in_every_place!(
     what_is_malformed_is_answered_through_the_network_as_without_it,
@@ -54,8 +55,7 @@ fn what_is_too_large_is_refused_and_what_is_too_much_is_answered(place: Place) {
     for _ in 0..10_000 / PIPELINED {
         client.write_all(requests.as_bytes()).expect("the server listens");
         let (mut text, mut buffer) = (String::new(), [0; 0x4000]);
-        while text.matches("HTTP/1.1 200 OK\r\n").count() < PIPELINED || !text.ends_with(super::target::PAGE)
-        {
+        while text.matches("HTTP/1.1 200 OK\r\n").count() < PIPELINED || !text.ends_with(PAGE) {
             let count = client.read(&mut buffer).expect("the server answers");
             text += &String::from_utf8_lossy(&buffer[..count]);
         }

@@ -3,26 +3,18 @@
 use std::ops::Deref;
 
 use crate::harness::{Place, Run, System};
-use crate::running::Running;
+use crate::running::{PAGE, Running, one_page, website};
 
 /// A website that runs, with places for [`CONNECTIONS`] connections, and little patience.
 pub(crate) struct Target(Running);
 
 /// The description of the website, and the arguments that say how patient it is.
 pub(crate) fn system() -> System {
-    let system = System::described(&format!(
-        r#"
-        [subject.website]
-        unikernel = "website"
-        site = "site"
-        ram = "64 MiB"
-        bootparams = """--ipv4=192.168.254.10/24 --ipv4-gateway=192.168.254.1 --connections={CONNECTIONS} \
-            --request-time=2 --idle-time=2 --send-time=2 --logs=access:warning,website:debug"""
-        "#
-    ));
-    let site = system.directory.path().join("site");
-    std::fs::create_dir(&site).expect("a directory can be made");
-    std::fs::write(site.join("index.html"), PAGE).expect("a file can be written");
+    let arguments = format!(
+        "--connections={CONNECTIONS} --request-time=2 --idle-time=2 --send-time=2 --logs=access:warning,website:debug"
+    );
+    let system = System::described(&(website("site", &arguments) + "ram = \"64 MiB\"\n"));
+    one_page(system.directory.path());
     system
 }
 
@@ -89,7 +81,5 @@ pub(crate) fn memory(run: &Run) -> Vec<u64> {
 /// Requests at the end, and what memory may then be in use more than at the start: that of tickets, and of logging.
 const LAST: usize = 5;
 pub(crate) const SLACK: u64 = 4096;
-/// What it serves.
-pub(crate) const PAGE: &str = "<p>hello</p>";
 /// Places for connections.
 pub(crate) const CONNECTIONS: usize = 40;
