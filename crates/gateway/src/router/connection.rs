@@ -262,7 +262,8 @@ impl Connection {
 
 /// What a connection holds in each direction while the other side does not take it: what a window says without scaling.
 const BUFFER: usize = 64 << 10;
-/// How long a side may take to agree to a connection that the other one opens.
-const OPENING: Duration = Duration::from_secs(5);
+/// How long a side may take to agree to a connection that the other one opens. A unikernel whose places are all taken has
+/// whoever comes wait until one is free.
+const OPENING: Duration = Duration::from_secs(30);
 /// A unikernel that is silent for so long, asked for a sign of life meanwhile, is gone.
 const SILENCE: Duration = Duration::from_secs(60);
