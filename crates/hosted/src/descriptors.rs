@@ -30,6 +30,8 @@ pub(crate) enum Source {
     NetworkLine,
     /// The network process has ended.
     NetworkEnd,
+    /// There is new content.
+    Renewal,
 }
 
 impl Waiter {
@@ -72,6 +74,7 @@ impl Source {
             Self::Request(index) => (4, index),
             Self::NetworkLine => (5, 0),
             Self::NetworkEnd => (6, 0),
+            Self::Renewal => (7, 0),
         };
         kind << 32 | u64::from(index)
     }
@@ -86,6 +89,7 @@ impl Source {
             4 => Self::Request(index),
             5 => Self::NetworkLine,
             6 => Self::NetworkEnd,
+            7 => Self::Renewal,
             _ => return None,
         })
     }

@@ -5,7 +5,7 @@
 //! calls, and reaches nothing but event descriptors. Channels are memory that exactly two processes share. One more process
 //! is the network.
 //!
-//! What the kernel, `supervisor`, `log` and `time` do in a machine, [`run`] does itself, by the code that they use. It is
+//! What the kernel, `supervisor`, `log` and `time` do in a machine, [`run()`] does itself, by the code that they use. It is
 //! not involved when unikernels, or a unikernel and the network, exchange data.
 
 #![deny(unsafe_code)]
@@ -23,6 +23,7 @@ mod memory;
 mod namespaces;
 mod network;
 mod refuse;
+mod renewal;
 mod run;
 mod spawn;
 mod subject;
@@ -34,10 +35,12 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+use palisade_abi::status::COUNTERS;
 use palisade_policy::plan::Plan;
 
 pub use error::Error;
 pub use network::{Network, PortAddresses, serve as serve_network};
+pub use renewal::{Renewals, Renewed, Renewer, renewals};
 pub use run::run;
 pub use tap::open_tap;
 
@@ -56,6 +59,10 @@ pub struct Settings<'a> {
     pub stop: Option<BorrowedFd<'a>>,
     /// The subject that waits, at each start, until a debugger is attached to its process.
     pub debug: Option<&'a str>,
+    /// New content for subjects, while they run.
+    pub renewals: Option<&'a Renewals>,
+    /// How often it is said how the subjects are.
+    pub figures: Option<Duration>,
 }
 
 /// What happens during a run.
@@ -73,8 +80,21 @@ pub enum Happening<'a> {
         /// Number of its process.
         process: i32,
     },
+    /// How the unikernels are.
+    Figures(&'a [Figures]),
     /// Something about this computer that the user should know.
     Remark(&'a str),
+}
+
+/// How a unikernel is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Figures {
+    /// Its identifier.
+    pub subject: u16,
+    /// Number of its process, if it has one.
+    pub process: Option<i32>,
+    /// Its progress counters; what they count is its own business.
+    pub counters: [u64; COUNTERS],
 }
 
 /// What whoever takes the happenings wants next.

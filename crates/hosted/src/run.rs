@@ -16,10 +16,11 @@ use crate::journal::Journal;
 use crate::memory::{SharedMemory, executable};
 use crate::namespaces::Namespaces;
 use crate::network::HostedNetwork;
+use crate::spawn::Process;
 use crate::subject::{Ground, HostedSubject};
-use crate::supervisor::Supervisor;
+use crate::supervisor::{Supervisor, status};
 use crate::wiring::{Request, Wiring};
-use crate::{End, Error, Happening, Next, Report, Settings, Sink, refuse};
+use crate::{End, Error, Figures, Happening, Next, Renewed, Report, Settings, Sink, refuse};
 
 /// Runs a system to its end. What happens goes to `sink`.
 ///
@@ -68,6 +69,7 @@ pub fn run(settings: &Settings<'_>, sink: &mut Sink<'_>) -> Result<Report, Error
         log: Progress::Busy,
         reset: Vec::new(),
         time_published: began,
+        figures_told: began,
         end: None,
     };
     let end = run.run(sink)?;
@@ -90,6 +92,7 @@ struct Run<'a> {
     /// Who is to be started anew because another subject says so.
     reset: Vec<u16>,
     time_published: Instant,
+    figures_told: Instant,
     end: Option<End>,
 }
 
@@ -124,6 +127,7 @@ impl Run<'_> {
                 self.hand_over(sink)?;
                 return Ok(end);
             }
+            self.tell_figures(sink)?;
             for source in self.wait()? {
                 self.happened(source)?;
             }
@@ -138,6 +142,9 @@ impl Run<'_> {
         };
         if let Some(stop) = self.settings.stop {
             add(stop, Source::Stop)?;
+        }
+        if let Some(renewals) = self.settings.renewals {
+            add(renewals.ready(), Source::Renewal)?;
         }
         add(self.ground.wiring.log(), Source::Log)?;
         for (index, (_, descriptor)) in (0..).zip(self.ground.wiring.requests()) {
@@ -195,7 +202,8 @@ impl Run<'_> {
         let until = |deadline: u64| Duration::from_nanos(deadline.saturating_sub(self.now()));
         let limit = self.settings.limit.map(|limit| limit.saturating_sub(self.began.elapsed()));
         let debugger = self.subjects.iter().any(HostedSubject::waits_for_debugger).then_some(DEBUGGER);
-        let times = [Some(log), self.supervisor.deadline().map(until), limit, debugger];
+        let figures = self.settings.figures.map(|every| every.saturating_sub(self.figures_told.elapsed()));
+        let times = [Some(log), figures, self.supervisor.deadline().map(until), limit, debugger];
         let patience = times.into_iter().flatten().min();
         self.waiter.wait(patience).map_err(Error::system("descriptors cannot be waited for"))
     }
@@ -225,11 +233,23 @@ impl Run<'_> {
                     self.reports.ended(network.id, network.generation, &ending);
                 }
             }
+            Source::Renewal => self.renew()?,
             Source::Request(index) => {
                 if let Some((request, descriptor)) = self.ground.wiring.requests().nth(index as usize) {
                     clear(descriptor);
                     self.asked_for(request);
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Has subjects with new content started anew.
+    fn renew(&mut self) -> Result<(), Error> {
+        for Renewed { id, subject: content } in self.settings.renewals.iter().flat_map(|it| it.take()) {
+            if let Some(subject) = self.subjects.iter_mut().find(|subject| subject.id == id) {
+                subject.renew(self.ground, content)?;
+                self.reset.push(id);
             }
         }
         Ok(())
@@ -265,6 +285,29 @@ impl Run<'_> {
             publish_time(self.ground.plan, self.ground.memory, self.ground.clock);
         }
         self.subjects.iter_mut().for_each(HostedSubject::look_for_debugger);
+    }
+
+    /// Says how the subjects are, if it is time for it.
+    fn tell_figures(&mut self, sink: &mut Sink<'_>) -> Result<(), Error> {
+        if self.settings.figures.is_none_or(|every| self.figures_told.elapsed() < every) {
+            return Ok(());
+        }
+        self.figures_told = Instant::now();
+        let plan = self.ground.plan;
+        let figures = self.subjects.iter().map(|subject| {
+            let page = plan
+                .subjects
+                .get(usize::from(subject.id))
+                .and_then(|subject| status(subject, self.ground.memory));
+            let counter = |index| page.as_ref().and_then(|page| page.counter(index)).unwrap_or_default();
+            Figures {
+                subject: subject.id,
+                process: subject.process().map(Process::number),
+                counters: std::array::from_fn(counter),
+            }
+        });
+        let figures: Vec<_> = figures.collect();
+        self.hand(Happening::Figures(&figures), sink)
     }
 
     fn end_with(&mut self, end: End) {

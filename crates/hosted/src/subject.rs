@@ -1,5 +1,6 @@
 //! A subject and its process.
 
+use std::borrow::Cow;
 use std::ffi::CString;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -28,7 +29,7 @@ pub(crate) struct HostedSubject<'a> {
     pub(crate) id: u16,
     /// How many times it was started.
     pub(crate) generation: u64,
-    subject: &'a Subject,
+    subject: Cow<'a, Subject>,
     space: AddressSpace,
     ends: Ends<'a>,
     wake: BorrowedFd<'a>,
@@ -93,7 +94,16 @@ impl<'a> HostedSubject<'a> {
             cause: io::Error::other(error),
         })?;
         let space = AddressSpace::new(ground.plan, subject, ground.clock, record)?;
+        let subject = Cow::Borrowed(subject);
         Ok(Self { id, generation: 0, subject, space, ends, wake, filter, record: page, debug, life: None })
+    }
+
+    /// Gives it other content from its next start on.
+    pub(crate) fn renew(&mut self, ground: &Ground<'_>, subject: Subject) -> Result<(), Error> {
+        let record = ground.records + u64::from(self.id) * PAGE;
+        self.space = AddressSpace::new(ground.plan, &subject, ground.clock, record)?;
+        self.subject = Cow::Owned(subject);
+        Ok(())
     }
 
     /// Starts it, for the first time or anew. What it was before is gone.

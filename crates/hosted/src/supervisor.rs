@@ -101,7 +101,8 @@ fn report(record: &Record, what: What<'_>, journal: &mut Journal<'_>) {
     journal.report(ReportLine::Subject { name: record.name(), what });
 }
 
-fn status<'a>(subject: &Subject, memory: &'a SharedMemory) -> Option<StatusPage<'a>> {
+/// What a subject says of itself.
+pub(crate) fn status<'a>(subject: &Subject, memory: &'a SharedMemory) -> Option<StatusPage<'a>> {
     let region = subject.regions.iter().find(|region| region.address == STATUS)?;
     match region.backing {
         Backing::Volatile(physical) => memory.part(physical, region.size).map(StatusPage),

@@ -185,7 +185,7 @@ pub enum SubjectKind {
 }
 
 /// A subject.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
     /// Its name.
     pub name: String,
@@ -268,7 +268,7 @@ pub enum Exceptions {
 }
 
 /// A mapped range of a subject's address space.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Region {
     /// What it is, for the map: `text`, `ram`, `channel debuglog`, ...
     pub name: String,
@@ -294,7 +294,7 @@ pub enum Rights {
 }
 
 /// What lies behind a region.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Backing {
     /// Volatile memory at this physical address.
     Volatile(u64),
@@ -309,7 +309,7 @@ pub enum Backing {
 }
 
 /// An entry of the subject info.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resource {
     /// Name, at most 63 bytes.
     pub name: String,
@@ -318,7 +318,7 @@ pub struct Resource {
 }
 
 /// Data of a resource.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResourceData {
     /// A memory region of this subject, by its guest address. The packer takes size, rights and content hash from it.
     Memory {

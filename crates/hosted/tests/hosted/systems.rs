@@ -64,6 +64,8 @@ pub(crate) fn watch(description: &str, mut watch: impl FnMut(&Happening<'_>, &[S
         limit: Some(PATIENCE),
         stop: None,
         debug: None,
+        renewals: None,
+        figures: None,
     };
     let (mut text, mut lines, mut started) = (Vec::new(), Vec::new(), Vec::new());
     let result = run(&settings, &mut |happening| {
@@ -75,7 +77,7 @@ pub(crate) fn watch(description: &str, mut watch: impl FnMut(&Happening<'_>, &[S
             Happening::Started { subject, generation, process } => {
                 started.push((subject, generation, process))
             }
-            Happening::Remark(_) => {}
+            Happening::Remark(_) | Happening::Figures(_) => {}
         }
         Ok(watch(&happening, &lines))
     });
