@@ -69,8 +69,8 @@ fn file<'a>(subject: &'a Subject, name: &str) -> Option<&'a Data> {
     subject.data.iter().find(|data| data.name.value == name)
 }
 
-/// The file as the description names it.
-fn name_of(data: &Data) -> String {
+/// The file or directory as the description names it.
+pub(crate) fn name_of(data: &Data) -> String {
     let place = &data.name.place;
     let text = place.source.text.get(place.range.clone()).unwrap_or(&data.name.value);
     text.trim_matches(['"', '\'']).to_owned()

@@ -133,6 +133,9 @@ pub(crate) struct Run {
     /// Stop this subject before its first instruction until gdb is attached, at each of its starts
     #[arg(long, value_name = "SUBJECT")]
     pub(crate) gdb: Option<String>,
+    /// When the directory of a site changes, pack it again and start its unikernel anew
+    #[arg(long)]
+    pub(crate) watch: bool,
 }
 
 /// What a system has around it while it runs.
@@ -285,6 +288,7 @@ Examples:
   palisade run systems/two-sites.toml
   palisade run --site ./public --publish 0.0.0.0:443:443 --cert fullchain.pem --key key.pem
   palisade run --unikernel hello --bootparams 'Hi!'
+  palisade run --site ./public --watch
   palisade run systems/website.toml --gdb website";
 const BOOT_EXAMPLE: &str = "\
 Examples:

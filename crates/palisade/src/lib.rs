@@ -11,6 +11,7 @@ mod escape;
 mod example;
 pub mod exit;
 mod failure;
+mod gauge;
 mod harmless;
 mod journal;
 mod network;
@@ -23,6 +24,7 @@ mod supplies;
 mod system;
 mod terminal;
 mod verb;
+mod watch;
 
 use std::ffi::OsString;
 

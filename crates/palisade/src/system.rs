@@ -72,6 +72,17 @@ pub(crate) fn plan<'a>(
     publish: &[String],
     terminal: &Terminal,
 ) -> Result<Planned, Failure> {
+    plan_with(&Supplies::default(), source, purpose, publish, terminal)
+}
+
+/// The same with supplies that may have been used for this system before.
+pub(crate) fn plan_with<'a>(
+    supplies: &Supplies,
+    source: impl Into<Source<'a>>,
+    purpose: Purpose<'_>,
+    publish: &[String],
+    terminal: &Terminal,
+) -> Result<Planned, Failure> {
     let Source { description, undescribed } = source.into();
     let machine = purpose.wish();
     let options = Options {
@@ -83,18 +94,17 @@ pub(crate) fn plan<'a>(
         newest: source_date()?,
         ..Options::default()
     };
-    let supplies = Supplies::default();
     let command_line = undescribed.bootparams.as_deref();
     let planned = match (description, &undescribed.unikernel) {
-        (Some(description), _) => palisade_policy::load(description, &options, &supplies),
+        (Some(description), _) => palisade_policy::load(description, &options, supplies),
         (None, Some(unikernel)) => {
-            palisade_policy::for_unikernel(unikernel, command_line.unwrap_or_default(), &options, &supplies)
+            palisade_policy::for_unikernel(unikernel, command_line.unwrap_or_default(), &options, supplies)
         }
         (None, None) => {
             let example = example::files();
             let files = undescribed.site.as_deref().map_or(SiteFiles::Memory(&example), SiteFiles::Directory);
             let certificate = undescribed.cert.as_deref().zip(undescribed.key.as_deref());
-            palisade_policy::for_site(&Site { files, certificate, command_line }, &options, &supplies)
+            palisade_policy::for_site(&Site { files, certificate, command_line }, &options, supplies)
         }
     };
     // A new authority is introduced even if nothing comes of the system: the next time it is not new.

@@ -3,6 +3,7 @@
 use std::env;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 
 use anstyle::{AnsiColor, Style};
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
@@ -10,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cli::{ColorChoice, Speech};
-use crate::escape::{Escaped, escape_lines};
+use crate::escape::{Escaped, escape_lines, is_dangerous};
 use crate::failure::{Failure, problem_object};
 use crate::harmless::Harmless;
 
@@ -21,6 +22,7 @@ pub(crate) struct Terminal {
     json: bool,
     colored_output: bool,
     colored_remarks: bool,
+    shows_status: bool,
 }
 
 /// How much is said.
@@ -54,6 +56,30 @@ impl Terminal {
             json: speech.json,
             colored_output: colored(speech.color, &io::stdout()),
             colored_remarks: colored(speech.color, &io::stderr()),
+            shows_status: volume == Volume::Normal && !speech.json && obeys(&io::stderr()),
+        }
+    }
+
+    /// The same, but it says nothing of its own accord.
+    pub(crate) const fn hushed(mut self) -> Self {
+        (self.volume, self.json) = (Volume::Quiet, false);
+        self
+    }
+
+    /// Whether there is anybody to show a status line to.
+    #[must_use]
+    pub(crate) const fn shows_status(&self) -> bool {
+        self.shows_status
+    }
+
+    /// Shows a line below everything else that is said, in place of the one before; none if it is empty.
+    pub(crate) fn status(&self, line: &str) {
+        if self.shows_status {
+            let columns = rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col);
+            // A terminal that does not know its size says 0.
+            let width = usize::from(if columns == 0 { 80 } else { columns }) - 1;
+            let line: String = line.chars().filter(|c| !is_dangerous(*c)).take(width).collect();
+            above_status(|status| *status = line);
         }
     }
 
@@ -84,7 +110,7 @@ impl Terminal {
         };
         let style =
             if self.colored_output { Style::new().fg_color(Some(color.into())) } else { Style::new() };
-        writeln!(io::stdout().lock(), "{style}[{name}]{style:#} {}", Escaped(text))
+        above_status(|_| writeln!(io::stdout().lock(), "{style}[{name}]{style:#} {}", Escaped(text)))
     }
 
     /// A line that nobody's name is on.
@@ -92,7 +118,7 @@ impl Terminal {
         if self.json {
             return self.object(&json!({ "event": "serial", "text": String::from_utf8_lossy(text) }));
         }
-        writeln!(io::stdout().lock(), "{}", Escaped(text))
+        above_status(|_| writeln!(io::stdout().lock(), "{}", Escaped(text)))
     }
 
     /// Text that was asked for.
@@ -140,7 +166,8 @@ impl Terminal {
 
     fn speak(&self, needed: Volume, text: impl Display) {
         if self.volume >= needed && !self.json {
-            let _ = writeln!(io::stderr().lock(), "palisade: {}", escape_lines(&text.to_string()));
+            let text = escape_lines(&text.to_string());
+            let _ = above_status(|_| writeln!(io::stderr().lock(), "palisade: {text}"));
         }
     }
 
@@ -150,8 +177,23 @@ impl Terminal {
         let handler = GraphicalReportHandler::new_themed(theme).with_width(WIDTH);
         let shown = handler.render_report(&mut text, &Harmless::new(problem));
         // The handler fails only where the string does, which does not.
-        let _ = shown.map(|()| io::stderr().lock().write_all(text.as_bytes()));
+        let _ = shown.map(|()| above_status(|_| io::stderr().lock().write_all(text.as_bytes())));
     }
+}
+
+/// Takes the status line away, does something, and shows it again.
+fn above_status<T>(act: impl FnOnce(&mut String) -> T) -> T {
+    // Whoever panicked here wrote a line, which is no reason to write no others.
+    let mut status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
+    if !status.is_empty() {
+        // If nobody reads it there is nobody left to tell. So below.
+        let _ = io::stderr().lock().write_all(b"\r\x1b[K");
+    }
+    let result = act(&mut status);
+    if !status.is_empty() {
+        let _ = io::stderr().lock().write_all(status.as_bytes());
+    }
+    result
 }
 
 /// An object, made an event of the stream.
@@ -167,14 +209,17 @@ fn colored(choice: ColorChoice, stream: &impl IsTerminal) -> bool {
     match choice {
         ColorChoice::Always => true,
         ColorChoice::Never => false,
-        ColorChoice::Auto => {
-            stream.is_terminal()
-                && !is_set("NO_COLOR")
-                && env::var_os("TERM").is_none_or(|term| term != "dumb")
-        }
+        ColorChoice::Auto => obeys(stream) && !is_set("NO_COLOR"),
     }
 }
 
+/// Whether it is a terminal that can do more than show text.
+fn obeys(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// The status line that is shown: there is one terminal, whoever speaks.
+static STATUS: Mutex<String> = Mutex::new(String::new());
 const KERNEL_COLOR: AnsiColor = AnsiColor::Red;
 const SUBJECT_COLORS: [AnsiColor; 6] = [
     AnsiColor::Cyan,

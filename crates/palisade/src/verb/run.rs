@@ -1,9 +1,15 @@
 //! `palisade run`: the system on this computer, each unikernel in a process that can do nothing but what the plan says.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
-use palisade_hosted::{End as HostedEnd, Happening, Next as HostedNext, Settings};
+use palisade_hosted::{
+    End as HostedEnd, Happening, Network, Next as HostedNext, Renewals, Settings, renewals,
+};
 use palisade_machine::{End, Next, Report, Signal, Stream};
+use palisade_policy::Planned;
 use palisade_policy::plan::{Plan, SubjectKind};
 use serde_json::json;
 
@@ -11,54 +17,93 @@ use crate::cli::Run;
 use crate::embedded;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::gauge::Gauge;
 use crate::network::connect_here;
 use crate::outcome::Place;
 use crate::session::Session;
+use crate::supplies::Supplies;
 use crate::system::{self, Purpose, Source};
 use crate::terminal::Terminal;
+use crate::watch::Watched;
 
 /// Runs a system, shows its log, and ends as its unikernels did.
 pub(crate) fn run(arguments: &Run, terminal: &Terminal) -> Result<Exit, Failure> {
-    let Run { description, undescribed, surroundings, gdb } = arguments;
+    let Run { description, undescribed, surroundings, gdb, watch } = arguments;
     let source = Source { description: description.as_deref(), undescribed };
-    let planned = system::plan(source, Purpose::Computer, &surroundings.publish, terminal)?;
-    let plan = &planned.plan;
-    gdb.as_deref().map_or(Ok(()), |name| check_subject(name, plan))?;
+    let supplies = Supplies::default();
+    let plan = |terminal: &Terminal| {
+        system::plan_with(&supplies, source, Purpose::Computer, &surroundings.publish, terminal)
+    };
+    let planned = plan(terminal)?;
+    gdb.as_deref().map_or(Ok(()), |name| check_subject(name, &planned.plan))?;
+    let watched = if *watch { Some(Watched::of(&planned, source)?) } else { None };
     let here = connect_here(&planned, surroundings.tap.as_deref())?;
     let (network, published) = here.map_or((None, Vec::new()), |it| (Some(it.network), it.published));
-    announce(plan, terminal)?;
+    announce(&planned.plan, terminal)?;
     let mut session =
-        Session::begin(plan, Place::Computer, surroundings, published, Next::Continue, terminal)?;
+        Session::begin(&planned.plan, Place::Computer, surroundings, published, Next::Continue, terminal)?;
+    let (renewer, renewals) = renewals().map_err(|error| Failure::host("nothing can be watched", &error))?;
+    let over = AtomicBool::new(false);
+    let result = thread::scope(|scope| {
+        let watching = watched.map(|watched| {
+            let plan = || plan(&terminal.hushed());
+            let (running, over) = (&planned.plan, &over);
+            scope.spawn(move || watched.watch(running, &plan, &renewer, over, terminal))
+        });
+        let result = follow(arguments, &planned, network.as_ref(), &renewals, &mut session, terminal);
+        over.store(true, Ordering::Relaxed);
+        watching.iter().for_each(|watching| watching.thread().unpark());
+        result
+    });
+    session.end(result)
+}
+
+/// Runs it to its end, and passes on what happens.
+fn follow(
+    arguments: &Run,
+    planned: &Planned,
+    network: Option<&Network>,
+    renewals: &Renewals,
+    session: &mut Session<'_>,
+    terminal: &Terminal,
+) -> Result<Report, Failure> {
+    let (plan, debug) = (&planned.plan, arguments.gdb.as_deref());
+    let gauge = Gauge::new(planned);
     let (interrupts, mut output) = session.parts();
     let settings = Settings {
         plan,
         launcher: embedded::LAUNCHER,
-        network: network.as_ref(),
-        limit: surroundings.limit,
+        network,
+        limit: arguments.surroundings.limit,
         stop: Some(interrupts.wake()),
-        debug: gdb.as_deref(),
+        debug,
+        renewals: Some(renewals),
+        figures: terminal.shows_status().then_some(STATUS_PERIOD),
     };
-    let result = palisade_hosted::run(&settings, &mut |happening| match happening {
-        Happening::Output(bytes) => output(Stream::Serial, bytes).map(|next| match next {
-            Next::Continue => HostedNext::Continue,
-            Next::EndAfter(_) => HostedNext::End,
-        }),
-        Happening::Started { subject, generation, process } => {
-            let name = plan.subjects.get(usize::from(subject)).map_or("", |subject| &subject.name);
-            let waits = gdb.as_deref() == Some(name);
-            started(name, generation, process, waits, terminal).map(|()| HostedNext::Continue)
+    let result = palisade_hosted::run(&settings, &mut |happening| {
+        match happening {
+            Happening::Output(bytes) => {
+                if let Next::EndAfter(_) = output(Stream::Serial, bytes)? {
+                    return Ok(HostedNext::End);
+                }
+            }
+            Happening::Started { subject, generation, process } => {
+                let name = plan.subjects.get(usize::from(subject)).map_or("", |subject| &subject.name);
+                started(name, generation, process, debug == Some(name), terminal)?;
+            }
+            Happening::Figures(figures) => terminal.status(&gauge.line(figures)),
+            Happening::Remark(text) => terminal.remark(text),
         }
-        Happening::Remark(text) => {
-            terminal.remark(text);
-            Ok(HostedNext::Continue)
-        }
+        Ok(HostedNext::Continue)
     });
+    terminal.status("");
     let signal = interrupts.received();
     drop(output);
-    if let Ok(palisade_hosted::Report { end: HostedEnd::Panic(subject), .. }) = &result {
+    let report = result.map_err(Failure::of_run)?;
+    if let HostedEnd::Panic(subject) = &report.end {
         session.outcome().stopped_by(subject);
     }
-    session.end(result.map(|report| as_of_machine(&report, signal)).map_err(Failure::of_run))
+    Ok(as_of_machine(&report, signal))
 }
 
 /// Whether a debugger can wait for a subject of this name.
@@ -112,3 +157,6 @@ fn as_of_machine(report: &palisade_hosted::Report, signal: Option<Signal>) -> Re
     };
     Report { end, resets: 0, duration: report.duration }
 }
+
+/// How often the status line changes.
+const STATUS_PERIOD: Duration = Duration::from_secs(1);
