@@ -20,6 +20,8 @@ use tempfile::TempDir;
 pub(crate) enum Place {
     /// In a machine that the emulator plays.
     Machine,
+    /// On this computer, without a machine.
+    Computer,
 }
 
 impl Place {
@@ -27,6 +29,7 @@ impl Place {
     pub(crate) const fn verb(self) -> &'static str {
         match self {
             Self::Machine => "boot",
+            Self::Computer => "run",
         }
     }
 
@@ -46,6 +49,13 @@ macro_rules! in_every_place {
             $(#[test]
             fn $promise() {
                 super::$promise($crate::harness::Place::Machine);
+            })+
+        }
+
+        mod run {
+            $(#[test]
+            fn $promise() {
+                super::$promise($crate::harness::Place::Computer);
             })+
         }
     };

@@ -204,6 +204,12 @@ impl Running {
         Reply::parse(&done.stdout)
     }
 
+    /// What is at an address, if anybody answers.
+    pub(crate) fn try_curl(&self, address: &str) -> Option<Vec<u8>> {
+        let done = self.curl_command().arg(address).output().expect("these tests need curl");
+        done.status.success().then_some(done.stdout)
+    }
+
     fn curl_command(&self) -> Command {
         let mut command = Command::new("curl");
         command
