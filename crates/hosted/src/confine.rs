@@ -27,6 +27,9 @@ fn filter(opens_sockets: bool) -> Result<BpfProgram, BackendError> {
     rules.insert(libc::SYS_mmap, vec![SeccompRule::new(memory)?]);
     let protection = vec![SeccompCondition::new(2, Length::Dword, Is::MaskedEq(libc::PROT_EXEC as u64), 0)?];
     rules.insert(libc::SYS_mprotect, vec![SeccompRule::new(protection)?]);
+    // Debug builds of Rust ask whether a descriptor is open before they close it.
+    let is_open = vec![SeccompCondition::new(1, Length::Qword, Is::Eq, libc::F_GETFD as u64)?];
+    rules.insert(libc::SYS_fcntl, vec![SeccompRule::new(is_open)?]);
     SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, TargetArch::x86_64)?
         .try_into()
 }

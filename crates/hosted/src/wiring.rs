@@ -150,10 +150,10 @@ fn target(plan: &Plan, raiser: u16, event: &SourceEvent) -> Target {
     let Some((id, number)) = event.target else { return Target::Nowhere };
     let Some(subject) = plan.subjects.get(usize::from(id)) else { return Target::Nowhere };
     let arrival = subject.target_events.iter().find(|target| target.number == number);
+    if arrival.is_some_and(|arrival| arrival.action == target_action::RESET) {
+        return Target::Host(Request::Reset(id));
+    }
     match subject.kind {
-        SubjectKind::Unikernel if arrival.is_some_and(|a| a.action == target_action::RESET) => {
-            Target::Host(Request::Reset(id))
-        }
         SubjectKind::Unikernel => Target::Subject(id),
         SubjectKind::Log => Target::Log,
         SubjectKind::Nic => Target::Network,

@@ -1,5 +1,7 @@
 //! Whole systems in processes of this computer.
 
+mod events;
+mod identity;
 mod life;
 mod systems;
 mod traces;

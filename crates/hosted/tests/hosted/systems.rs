@@ -96,7 +96,7 @@ impl Library for Programs {
     }
 }
 
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 17] = [
     "init",
     "time",
     "log",
@@ -112,6 +112,8 @@ const NAMES: [&str; 15] = [
     "caller",
     "legacy-4",
     "intruder",
+    "feeder",
+    "kernel",
 ];
 
 /// Longer than any test takes on the slowest computer.
