@@ -9,6 +9,7 @@ mod entries;
 pub mod frame;
 mod leases;
 mod link;
+mod listeners;
 pub mod message;
 mod names;
 mod permissions;
@@ -17,15 +18,15 @@ mod timers;
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use palisade_abi::network_element::MAX_FRAME;
 use palisade_policy::Protocol;
 use palisade_services::switch::{Loss, Wire};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, accept_with, connect, socket_with, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
 use rustix::rand::{GetRandomFlags, getrandom};
-use smoltcp::time::{Duration, Instant};
+use smoltcp::time::Instant;
 use smoltcp::wire::{ArpOperation, DHCP_SERVER_PORT, EthernetAddress};
 
 use self::connection::{Ends, Opener};
@@ -34,6 +35,7 @@ use self::datagrams::{Datagrams, Pair};
 use self::emit::Buffer;
 use self::frame::{Content, Frame, Packet};
 use self::link::{Heard, Link};
+use self::listeners::Listeners;
 use self::names::{Asker, NameServer, Verdict};
 use self::permissions::Permissions;
 use self::stack::Stack;
@@ -50,9 +52,7 @@ pub(crate) struct Router {
     datagrams: Datagrams,
     names: NameServer,
     permissions: Permissions,
-    listeners: Vec<TcpPort>,
-    /// When those that could not accept try again.
-    accept_again: Instant,
+    listeners: Listeners,
     /// Published ports in the order of the setup.
     published: Vec<Place>,
     clients: Vec<Client>,
@@ -64,14 +64,6 @@ pub(crate) struct Router {
     complaints: Complaints,
     registry: Registry,
     now: Instant,
-}
-
-/// A published port for connections.
-struct TcpPort {
-    listener: TcpListener,
-    guest: SocketAddr,
-    /// Somebody may be waiting to be accepted.
-    has_news: bool,
 }
 
 /// Where a published port is.
@@ -104,16 +96,12 @@ impl Router {
         let permissions = Permissions::new(gateway.outbound);
         let servers: &[SocketAddr] = if permissions.allow_something() { &gateway.name_servers } else { &[] };
         let names = NameServer::new(servers, &registry);
-        let (mut listeners, mut sockets, mut published) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut listeners, mut sockets, mut published) = (Listeners::new(), Vec::new(), Vec::new());
         for (Published { listener, guest }, place) in gateway.published.into_iter().zip(0..) {
             match listener {
                 Listener::Tcp(listener) => {
-                    listener.set_nonblocking(true)?;
-                    // What is accepted has it, too.
-                    sockopt::set_tcp_nodelay(&listener, true)?;
                     registry.add(&listener, Token::Published(place))?;
-                    published.push(Place::Listener(listeners.len()));
-                    listeners.push(TcpPort { listener, guest, has_news: false });
+                    published.push(Place::Listener(listeners.add(listener, guest)?));
                 }
                 Listener::Udp(socket) => {
                     registry.add(&socket, Token::Published(place))?;
@@ -131,7 +119,6 @@ impl Router {
             names,
             permissions,
             listeners,
-            accept_again: now,
             published,
             clients: ports.iter().map(client).collect(),
             replies: VecDeque::with_capacity(MOST_REPLIES),
@@ -307,36 +294,6 @@ impl Router {
         }
     }
 
-    /// Accepts who is waiting, as far as there is room.
-    fn accept(&mut self) {
-        if self.accept_again > self.now {
-            return;
-        }
-        for port in &mut self.listeners {
-            for _ in 0..MOST_ACCEPTED {
-                if !port.has_news || !self.connections.has_room(Opener::Host) {
-                    break;
-                }
-                match accept_with(&port.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-                    Ok(host) => {
-                        let router = self.link.router(port.guest.ip());
-                        let (stack, registry) = (&mut self.stack, &self.registry);
-                        // What cannot be led on is closed.
-                        let _: Option<()> =
-                            self.connections.accepted(host, router, port.guest, stack, registry, self.now);
-                    }
-                    Err(Errno::AGAIN) => port.has_news = false,
-                    Err(Errno::CONNABORTED | Errno::INTR) => {}
-                    // There are too many descriptors, or too little memory.
-                    Err(_) => {
-                        self.accept_again = self.now + ACCEPT_PAUSE;
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
     /// Queues the frame that was made, if one was.
     fn reply(&mut self, length: Option<usize>) {
         if let Some(length) = length.filter(|_| self.replies.len() < MOST_REPLIES) {
@@ -417,7 +374,8 @@ impl World for Router {
         for (asker, answer) in self.names.expire(now) {
             self.tell(asker, &answer);
         }
-        self.accept();
+        let Self { listeners, connections, link, stack, registry, .. } = self;
+        listeners.accept(connections, link, stack, registry, now);
     }
 
     fn ready(&mut self, token: Token, readiness: Readiness) {
@@ -425,11 +383,7 @@ impl World for Router {
             Token::Connection(key) => self.connections.ready(key, readiness),
             Token::Datagrams(key) if readiness.readable => self.datagrams.answered(key),
             Token::Published(place) if readiness.readable => match self.published.get(place as usize) {
-                Some(Place::Listener(number)) => {
-                    if let Some(port) = self.listeners.get_mut(*number) {
-                        port.has_news = true;
-                    }
-                }
+                Some(Place::Listener(number)) => self.listeners.arrived(*number),
                 Some(Place::Datagrams(number)) => self.datagrams.arrived(*number),
                 None => {}
             },
@@ -447,14 +401,12 @@ impl World for Router {
     }
 
     fn due(&self) -> Option<Instant> {
-        let accepts =
-            self.listeners.iter().any(|port| port.has_news) && self.connections.has_room(Opener::Host);
         let own = [
             self.connections.due(),
             self.datagrams.due(),
             self.names.due(),
             self.link.due(),
-            accepts.then_some(self.accept_again),
+            self.listeners.due(&self.connections),
         ];
         own.into_iter().flatten().min()
     }
@@ -478,10 +430,7 @@ fn seed() -> io::Result<u64> {
 
 /// Most frames that wait for the switch to take them.
 const MOST_REPLIES: usize = 512;
-/// Most connections that are accepted, and answers of a name server that are read, before others have their turn.
-const MOST_ACCEPTED: usize = 64;
+/// Most answers of a name server that are read before others have their turn.
 const MOST_ANSWERS: usize = 128;
-/// How long nothing is accepted when the kernel has no room.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// RFC 1035, 4.2.
 const NAME_SERVER_PORT: u16 = 53;
