@@ -106,6 +106,8 @@ fn a_unikernel_gets_an_address_by_dhcp_and_reaches_the_host_through_the_network_
     // What the emulator's network calls the host, and the first address that it gives away.
     let run = System::described(&format!(
         r#"
+        [network]
+        outbound = "any"
         [subject.asker]
         unikernel = "testing/caller"
         bootparams = "--to=10.0.2.2 --port={port} --callers=5 --bytes=20000 --rounds=2"

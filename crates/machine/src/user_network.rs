@@ -16,6 +16,8 @@ pub struct UserNetwork {
     ipv6: Option<Surroundings<Ipv6Addr>>,
     /// Ports of this computer that lead into the system.
     pub forwards: Vec<Forward>,
+    /// Whether nothing leaves it. What is forwarded into it, and the answers, still pass.
+    pub is_closed: bool,
     /// More options for the emulator, as they are; nothing if empty.
     pub extra: String,
 }
@@ -153,7 +155,7 @@ impl UserNetwork {
                 Some(Surroundings::around(&fixed, default)?.0)
             }
         };
-        Ok(Self { ipv4, first_lease, ipv6, forwards: Vec::new(), extra: String::new() })
+        Ok(Self { ipv4, first_lease, ipv6, forwards: Vec::new(), is_closed: false, extra: String::new() })
     }
 
     /// The address of the first that asks the DHCP server.
@@ -187,6 +189,9 @@ impl UserNetwork {
         }
         for forward in &self.forwards {
             options += &format!(",hostfwd={forward}");
+        }
+        if self.is_closed {
+            options += ",restrict=on";
         }
         if !self.extra.is_empty() {
             options += &format!(",{}", self.extra);
@@ -432,7 +437,9 @@ mod tests {
             guest: "10.0.2.15:53".parse().expect("an address"),
         });
         network.extra = "hostfwd=tcp::4433-192.168.254.10:4433".into();
-        let expected = ",hostfwd=udp:127.0.0.1:8053-10.0.2.15:53,hostfwd=tcp::4433-192.168.254.10:4433";
+        network.is_closed = true;
+        let expected =
+            ",hostfwd=udp:127.0.0.1:8053-10.0.2.15:53,restrict=on,hostfwd=tcp::4433-192.168.254.10:4433";
         assert!(network.options().ends_with(expected), "{}", network.options());
     }
 

@@ -6,9 +6,10 @@ mod neighbourhood;
 use std::env;
 
 use palisade_machine::{MacAddress, Network, PciAddress, UserNetwork, Wire};
-use palisade_policy::Planned;
+use palisade_policy::{Outbound, Planned};
 
 use self::neighbourhood::Neighbourhood;
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::published::Published;
 
@@ -43,6 +44,16 @@ pub(crate) fn connect(planned: &Planned, tap: Option<&str>) -> Result<Option<Con
 /// Nothing keeps the ports: the emulator takes them.
 fn user_network(planned: &Planned) -> Result<(UserNetwork, Vec<Published>), Failure> {
     let (mut user, published, _) = Neighbourhood::of(planned)?.publish()?;
+    user.is_closed = match &planned.system.network.outbound {
+        Outbound::Any => false,
+        Outbound::Only(destinations) if destinations.is_empty() => true,
+        Outbound::Only(_) => {
+            let help = "`palisade run` keeps to it; for the emulator let everything leave, --set network.outbound=any, or nothing, \
+                        --set network.outbound=[]";
+            let message = "the emulator's network cannot keep to the destinations of `outbound`";
+            return Err(Failure::message(Exit::Input, message, Some(help.into())));
+        }
+    };
     user.extra = env::var(EXTRA_OPTIONS).unwrap_or_default();
     user.forwards = published.iter().map(|published| published.forward).collect();
     Ok((user, published))

@@ -113,6 +113,17 @@ fn what_bochs_cannot_do_is_125_and_says_why() {
 }
 
 #[test]
+fn a_list_that_the_emulator_s_network_cannot_keep_to_is_125() {
+    let listed = "network.outbound=[\"git.example.org:443\"]";
+    let mut command = palisade(&["boot", "--site", ".", "--set", listed, "--emulator"]);
+    done(command.arg(stand_in())).assert_exit(125).assert_says(&[
+        "`outbound`",
+        "palisade run",
+        "--set network.outbound=any",
+    ]);
+}
+
+#[test]
 fn what_is_not_an_emulator_is_124() {
     done(&mut palisade(&["boot", "--unikernel", "hello", "--emulator", "/bin/cat"])).assert_exit(124);
 }
