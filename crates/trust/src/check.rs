@@ -279,12 +279,13 @@ mod tests {
     #[test]
     fn times_that_are_over_or_to_come_are_warnings() {
         let key = key();
+        let now = now();
         let mut parameters = CertificateParams::default();
-        parameters.not_before = (now() - Duration::from_secs(10)).into();
-        parameters.not_after = (now() + Duration::from_secs(10)).into();
+        parameters.not_before = (now - Duration::from_secs(10)).into();
+        parameters.not_after = (now + Duration::from_secs(10)).into();
         let certificate = parameters.self_signed(&key).expect("made").pem();
         let key = key.serialize_pem();
-        let start = now() - Duration::from_secs(100);
+        let start = now - Duration::from_secs(100);
         for (seconds, what) in [(0, Some("is not valid before")), (100, None), (200, Some("expired on"))] {
             let time = start + Duration::from_secs(seconds);
             let checked =

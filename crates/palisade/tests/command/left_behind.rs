@@ -93,7 +93,7 @@ fn start(command: &mut Command) -> (Child, String) {
 /// Asserts that soon no process is left with the mark in its environment.
 #[track_caller]
 fn assert_no_process(mark: &str) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let left = processes_with(mark);
         if left.is_empty() {
