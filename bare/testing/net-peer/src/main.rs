@@ -46,14 +46,14 @@ fn main(start: &StartInfo) -> i32 {
     let mut host = Host::new(network, own, longest_sleep);
     println!("this is {own} with {:02x?}", host.mac());
     let Some(other) = address(other) else { return serve(&mut host) };
-    let Some(mac) = host.resolve(other, 10_000 * MILLISECOND) else {
+    let Some(mac) = host.resolve(other, PATIENCE) else {
         println!("{other} does not answer");
         return 1;
     };
     println!("{other} is {mac:02x?}");
     let to = (other, mac);
     let status = match verb {
-        Some("ping") => ping(&mut host, to, number),
+        Some("ping") => ping(&mut host, to, number, PATIENCE),
         Some("burst") => burst(&mut host, to, number),
         Some("ask") => ask(&mut host, to, number * MILLISECOND),
         Some("flood") => flood(&mut host, to, number * MILLISECOND),
@@ -76,12 +76,12 @@ fn serve(host: &mut Host) -> i32 {
     0
 }
 
-fn ping(host: &mut Host, to: To, count: u64) -> i32 {
+fn ping(host: &mut Host, to: To, count: u64, patience: u64) -> i32 {
     let (mut answered, mut slowest) = (0, 0);
     for number in 0..count {
         let sent = clock::monotonic();
         host.send(to, Packet::Ping(number as u16));
-        if host.wait_for(Heard::Pong(number as u16), 500 * MILLISECOND) {
+        if host.wait_for(Heard::Pong(number as u16), patience) {
             answered += 1;
             slowest = slowest.max(clock::monotonic() - sent);
         }
@@ -99,7 +99,7 @@ fn burst(host: &mut Host, to: To, count: u64) -> i32 {
         answered += u64::from(matches!(heard, Heard::Pong(_)));
     }
     println!("{answered} of a burst of {count} pings answered");
-    ping(host, to, 10)
+    ping(host, to, 10, PATIENCE)
 }
 
 fn ask(host: &mut Host, to: To, duration: u64) -> i32 {
@@ -133,7 +133,7 @@ fn flood(host: &mut Host, to: To, duration: u64) -> i32 {
 
 fn fail(host: &mut Host, to: To, last: bool) -> i32 {
     host.send(to, Packet::Ping(0));
-    let answered = host.wait_for(Heard::Pong(0), 1000 * MILLISECOND);
+    let answered = host.wait_for(Heard::Pong(0), PATIENCE);
     println!("ping {}", if answered { "answered" } else { "NOT answered" });
     i32::from(!last || !answered)
 }
@@ -142,12 +142,12 @@ fn end(host: &mut Host, (other, mut mac): To, count: u64) -> i32 {
     for restart in 1..=count {
         host.send((other, mac), Packet::End);
         sleep::until(clock::monotonic() + 50 * MILLISECOND);
-        let deadline = clock::monotonic() + 10_000 * MILLISECOND;
+        let deadline = clock::monotonic() + PATIENCE;
         loop {
             // An unmodified one can meet its end once more in its channel, and restarts once more.
-            let found = host.resolve(other, 10_000 * MILLISECOND);
+            let found = host.resolve(other, PATIENCE);
             mac = found.unwrap_or(mac);
-            if found.is_some() && ping(host, (other, mac), 3) == 0 {
+            if found.is_some() && ping(host, (other, mac), 3, 500 * MILLISECOND) == 0 {
                 break;
             }
             if clock::monotonic() > deadline {
@@ -170,3 +170,5 @@ fn power_off() {
 }
 
 const MILLISECOND: u64 = 1_000_000;
+/// How long an answer may take where nothing is lost: the computer may have much else to do.
+const PATIENCE: u64 = 60_000 * MILLISECOND;
