@@ -1,12 +1,16 @@
 //! A connection, from its first request to its end.
 
+use core::fmt;
 use core::net::IpAddr;
+use core::pin::pin;
 
 use palisade_http::access_log::Line;
 use palisade_http::{Connection, Exchange, NO_CLOCK, Next, Service, Stage};
 use unikernel::io::{Read, Write};
+use unikernel::net::TcpError;
 use unikernel::time::{self, Duration, Instant, TimeoutError, with_deadline, with_timeout};
-use unikernel::{Network, log};
+use unikernel::tls::HandshakeError;
+use unikernel::{Network, TcpStream, TlsAcceptor, TlsStream, log};
 
 use crate::figures::FIGURES;
 use crate::send;
@@ -31,6 +35,23 @@ pub(crate) struct Limits {
 }
 
 impl Server {
+    /// Completes the handshake with a client that has just come. If it has not after some seconds, and others need a
+    /// connection, that is not waited for any longer.
+    pub(crate) async fn accept(
+        &self,
+        acceptor: &TlsAcceptor,
+        stream: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, NoTls> {
+        let mut handshake = pin!(acceptor.accept(stream));
+        loop {
+            match with_timeout(HANDSHAKE_PATIENCE, handshake.as_mut()).await {
+                Ok(accepted) => return accepted.map_err(NoTls::Failed),
+                Err(TimeoutError) if self.is_crowded() => return Err(NoTls::GivesWay),
+                Err(TimeoutError) => {}
+            }
+        }
+    }
+
     /// Answers the requests of a client until one of both sides ends the connection.
     pub(crate) async fn serve<S: Read + Write>(&self, stream: &mut S, peer: IpAddr) {
         FIGURES.connection();
@@ -114,6 +135,23 @@ impl Server {
     }
 }
 
+/// Why a connection is none over TLS.
+pub(crate) enum NoTls {
+    /// The handshake has failed, or took longer than any may take.
+    Failed(HandshakeError<TcpError>),
+    /// It took long while others needed a connection.
+    GivesWay,
+}
+
+impl fmt::Display for NoTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(error) => error.fmt(f),
+            Self::GivesWay => f.write_str("it gives way to others"),
+        }
+    }
+}
+
 /// Why a connection does not go on.
 enum Over {
     /// The client has gone, or does not take in what it gets.
@@ -129,5 +167,7 @@ fn now() -> u64 {
 
 /// How long a connection may be idle when others need it.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a handshake may take then: two ways there and back of a slow network, and a segment that has to be repeated.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(4);
 /// Bytes in a second that a client must take in, on average.
 const SLOWEST: u64 = 4096;

@@ -131,7 +131,7 @@ async fn serve_tls(system: System, mut listener: TcpListener, acceptor: TlsAccep
         let (server, acceptor) = (server.clone(), acceptor.clone());
         system.spawn(async move {
             let Some(peer) = stream.peer() else { return };
-            match acceptor.accept(stream).await {
+            match server.accept(&acceptor, stream).await {
                 Ok(mut stream) => {
                     let session = if stream.is_resumed() { "resumed" } else { "new" };
                     log::debug!("{}: {:?}, {session} session", peer.ip(), stream.version());
