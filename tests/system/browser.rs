@@ -132,4 +132,4 @@ const WINDOW: (u32, u32) = (1280, 1000);
 /// The colour of the two logs across the stakes of `wall.svg`: each of 128 by 9 pixels with rounded corners.
 const LOGS: [u8; 3] = [0x4f, 0x32, 0x17];
 /// Seconds after which the browser is ended.
-const LIMIT: &str = "120";
+const LIMIT: &str = "400";

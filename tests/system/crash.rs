@@ -14,9 +14,8 @@ fn the_boot_after_a_crash_reports_it() {
         "#,
     )
     .argument("--reboot")
-    .seconds(10)
-    .boot();
-    run.assert_exit(122);
+    .boot_until(|said| said.contains("[log] boot 2 crashed: "));
+    run.assert_exit(143);
     let stopped = run
         .kernel_lines()
         .iter()

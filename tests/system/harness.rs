@@ -15,6 +15,8 @@ use palisade_machine::{
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::started::Started;
+
 /// Where a system can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -112,43 +114,46 @@ impl System {
         self
     }
 
-    /// Ended after this time, if not by itself. Not for tests that expect an end: a loaded computer is slow.
+    /// Ended after this time, for tests that expect nothing but that: a loaded computer is slow.
     pub(crate) fn seconds(mut self, seconds: u32) -> Self {
         self.seconds = seconds;
         self
     }
 
-    /// Boots it, and measures how much of a CPU of this computer the emulator uses in the `measured` seconds that follow the
-    /// first `settled` ones: 1.0 is all of it. Waits for the end of the system.
-    pub(crate) fn boot_measured(self, settled: u64, measured: u64) -> (Run, f64) {
+    /// Boots it, and measures how much of a CPU of this computer the emulator uses for some seconds, after a subject has
+    /// logged that it is ready, in a line that begins like this: 1.0 is all of it. Ends the system then.
+    pub(crate) fn boot_measured(self, subject: &str, ready: &str) -> (Run, f64) {
         let script = self.directory.path().join("emulator");
         let process = self.directory.path().join("process");
         let text = format!("#!/bin/bash\necho $$ > {}\nexec qemu-system-x86_64 \"$@\"\n", process.display());
         fs::write(&script, text).expect("a script can be written");
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it can be made executable");
-        thread::scope(|scope| {
-            let run = scope.spawn(|| self.argument("--emulator").argument(script).boot());
-            thread::sleep(Duration::from_secs(settled));
-            let process = fs::read_to_string(process).expect("the emulator has started");
+        let ready = format!("[{subject}] {ready}");
+        let mut share = 0.0;
+        let run = self.argument("--emulator").argument(script).boot_with(|command| {
+            command.wait_for(&ready, |stdout, _| stdout.contains(&ready).then_some(()));
+            // What is left to be done after the start.
+            thread::sleep(Duration::from_secs(3));
+            let process = fs::read_to_string(&process).expect("the emulator has started");
             let (before, start) = (processor_time(process.trim()), Instant::now());
-            thread::sleep(Duration::from_secs(measured));
+            thread::sleep(Duration::from_secs(5));
             let used = processor_time(process.trim()) - before;
-            let share = used.as_secs_f64() / start.elapsed().as_secs_f64();
-            (run.join().expect("the boot does not panic"), share)
+            share = used.as_secs_f64() / start.elapsed().as_secs_f64();
+        });
+        (run, share)
+    }
+
+    /// Boots it, and ends it when everything that its subjects have logged, in lines `[subject] text`, is as expected.
+    pub(crate) fn boot_until(self, expected: impl Fn(&str) -> bool) -> Run {
+        self.boot_with(|command| {
+            command.wait_for("what is expected", |stdout, _| expected(stdout).then_some(()));
         })
     }
 
     /// Boots it and waits for its end.
     pub(crate) fn boot(self) -> Run {
         let output = self.directory.path().join("output");
-        let done = Command::new(env!("CARGO_BIN_EXE_palisade"))
-            .arg(self.place.verb())
-            .args(&self.arguments)
-            .args(["--for", &self.seconds.to_string(), "--verbose", "--output"])
-            .arg(&output)
-            .stdin(Stdio::null())
-            .output()
-            .expect("the command starts");
+        let done = self.command(&output, self.seconds).output().expect("the command starts");
         Run {
             exit: done.status.code(),
             stdout: String::from_utf8_lossy(&done.stdout).into_owned(),
@@ -156,6 +161,27 @@ impl System {
             output,
             _directory: self.directory,
         }
+    }
+
+    /// The command that starts it, with all its output in this directory, and ends it after so many seconds.
+    pub(crate) fn command(&self, output: &Path, seconds: u32) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_palisade"));
+        command
+            .arg(self.place.verb())
+            .args(&self.arguments)
+            .args(["--for", &seconds.to_string(), "--verbose", "--output"])
+            .arg(output)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Boots it, does something, and ends it.
+    fn boot_with(self, act: impl FnOnce(&mut Started)) -> Run {
+        let output = self.directory.path().join("output");
+        let mut command = Started::new(&mut self.command(&output, self.seconds));
+        act(&mut command);
+        let (exit, stdout, stderr) = command.end();
+        Run { exit, stdout, stderr, output, _directory: self.directory }
     }
 }
 
@@ -302,4 +328,4 @@ fn root() -> PathBuf {
 }
 
 /// Enough for every end that a test expects, on a loaded computer too.
-const SECONDS: u32 = 60;
+const SECONDS: u32 = 300;

@@ -26,6 +26,7 @@ mod restarts;
 mod running;
 mod sharing;
 mod sites;
+mod started;
 mod switch;
 mod unikernel;
 mod website;

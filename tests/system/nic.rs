@@ -84,7 +84,7 @@ fn an_idle_network_leaves_the_cpu_alone() {
         ("server", "net-peer", "serve 10.0.2.20"),
         ("legacy", "legacy-network", "serve 10.0.2.21"),
     ]);
-    let (run, share) = system.seconds(12).boot_measured(5, 5);
+    let (run, share) = system.boot_measured("server", "this is ");
     run.assert_in_order("nic", &["virtio-net"]);
     println!("the emulator uses {:.1} % of a CPU while the network is idle", share * 100.0);
     // A driver or a unikernel that polls takes all of it.

@@ -1,13 +1,12 @@
 //! A website in a machine that runs, and clients of it.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -15,6 +14,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tempfile::TempDir;
 
 use crate::harness::{Run, System};
+use crate::started::Started;
 
 /// The subject `website` of a description: it serves a directory, with more arguments. More of its keys may follow.
 pub(crate) fn website(site: impl AsRef<Path>, arguments: &str) -> String {
@@ -35,9 +35,7 @@ pub(crate) fn one_page(directory: &Path) -> PathBuf {
 
 /// A machine that runs, with websites that answer.
 pub(crate) struct Running {
-    command: RunningCommand,
-    stdout: JoinHandle<String>,
-    stderr: JoinHandle<String>,
+    command: Started,
     /// Where sites are, over TLS or without: `https://localhost:4433` and so on.
     addresses: Vec<String>,
     directory: TempDir,
@@ -68,35 +66,15 @@ impl System {
     pub(crate) fn start_published(self, ports: usize, certificate: Option<&Path>) -> Running {
         let (output, configuration) =
             (self.directory.path().join("output"), self.directory.path().join("configuration"));
-        let mut child = Command::new(env!("CARGO_BIN_EXE_palisade"))
-            .arg(self.place.verb())
-            .args(&self.arguments)
-            .args(["--for", LIMIT, "--verbose", "--output"])
-            .arg(&output)
-            .env("XDG_CONFIG_HOME", &configuration)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the command starts");
-        let (stdout, _) = follow(child.stdout.take().expect("it is piped"));
-        let (stderr, answered) = follow(child.stderr.take().expect("it is piped"));
-        let command = RunningCommand(child);
-        let mut addresses = Vec::new();
-        while addresses.len() < ports {
-            let Ok(address) = answered.recv_timeout(PATIENCE) else {
-                // Without a machine there is an end to what it says.
-                drop(command);
-                panic!(
-                    "no answer: {}{}",
-                    stdout.join().unwrap_or_default(),
-                    stderr.join().unwrap_or_default()
-                );
-            };
-            addresses.push(address);
-        }
+        let mut command = self.command(&output, LIMIT);
+        let mut command = Started::new(command.env("XDG_CONFIG_HOME", &configuration));
+        let answers = |_: &str, stderr: &str| {
+            let addresses: Vec<_> = stderr.lines().filter_map(answered).collect();
+            (addresses.len() >= ports).then_some(addresses)
+        };
+        let addresses = command.wait_for("an answer of each site", answers);
         let authority = certificate.map_or(configuration.join("palisade/ca.pem"), Path::to_owned);
-        Running { command, stdout, stderr, addresses, directory: self.directory, output, authority }
+        Running { command, addresses, directory: self.directory, output, authority }
     }
 }
 
@@ -182,13 +160,60 @@ impl Running {
     }
 
     /// Ends the machine, and gives what came of it.
-    pub(crate) fn stop(mut self) -> Run {
-        let killed = Command::new("kill").arg(self.command.0.id().to_string()).status();
-        assert!(killed.is_ok_and(|status| status.success()), "the command can be told to stop");
-        let status = self.command.0.wait().expect("it stops");
-        let read = |lines: JoinHandle<String>| lines.join().expect("its lines are read");
-        let (stdout, stderr) = (read(self.stdout), read(self.stderr));
-        Run { exit: status.code(), stdout, stderr, output: self.output, _directory: self.directory }
+    pub(crate) fn stop(self) -> Run {
+        let (exit, stdout, stderr) = self.command.end();
+        Run { exit, stdout, stderr, output: self.output, _directory: self.directory }
+    }
+
+    /// Waits until a website that says what it debugs has completed at least so many handshakes, and until all connections
+    /// over TLS have ended that it has seen. Gives how many handshakes these were, and the bytes of memory that it uses then.
+    #[track_caller]
+    pub(crate) fn memory_after(&mut self, handshakes: usize) -> (usize, u64) {
+        self.wait_for("website", "the end of all connections", |lines| {
+            let count = |what| lines.iter().filter(|line| line.contains(what)).count();
+            let (completed, failed) = (count(": Some(TLSv"), count(": no TLS: "));
+            let used = |line: &&str| {
+                line.strip_suffix(" bytes of memory are in use")?.rsplit(' ').next()?.parse().ok()
+            };
+            let used: Vec<_> = lines.iter().filter_map(used).collect();
+            let all = completed >= handshakes && completed + failed == used.len();
+            if all { Some((completed, *used.last()?)) } else { None }
+        })
+    }
+
+    /// Asserts that a website soon uses no more memory than it did after so many handshakes, but for what tickets and the log
+    /// need: the last connections of an attack may still be on their way out. `ask` makes one more each time.
+    #[track_caller]
+    pub(crate) fn assert_memory_is_back(
+        &mut self,
+        (handshakes, before): (usize, u64),
+        mut ask: impl FnMut(&Self),
+    ) {
+        let (begun, mut completed) = (Instant::now(), handshakes);
+        loop {
+            ask(self);
+            let after;
+            (completed, after) = self.memory_after(completed + 1);
+            if after.saturating_sub(before) <= SLACK {
+                return println!("{before} bytes of memory were in use before, {after} after");
+            }
+            assert!(begun.elapsed() < PATIENCE, "{before} bytes of memory were in use before, {after} after");
+            thread::sleep(Duration::from_millis(500));
+        }
+    }
+
+    /// Waits until this can be found in the lines that a subject has logged so far.
+    #[track_caller]
+    pub(crate) fn wait_for<T>(
+        &mut self,
+        subject: &str,
+        what: &str,
+        find: impl Fn(&[&str]) -> Option<T>,
+    ) -> T {
+        let prefix = format!("[{subject}] ");
+        self.command.wait_for(what, |stdout, _| {
+            find(&stdout.lines().filter_map(|line| line.strip_prefix(&prefix)).collect::<Vec<_>>())
+        })
     }
 
     fn find(&self, scheme: &str) -> &str {
@@ -213,19 +238,9 @@ impl Running {
     fn curl_command(&self) -> Command {
         let mut command = Command::new("curl");
         command
-            .args(["--disable", "--silent", "--show-error", "--max-time", "120", "--cacert"])
+            .args(["--disable", "--silent", "--show-error", "--max-time", &LIMIT.to_string(), "--cacert"])
             .arg(&self.authority);
         command
-    }
-}
-
-/// The command, which is ended together with its machine if a test fails before it has ended them.
-struct RunningCommand(Child);
-
-impl Drop for RunningCommand {
-    fn drop(&mut self) {
-        // It may have ended.
-        let _ = (self.0.kill(), self.0.wait());
     }
 }
 
@@ -247,26 +262,10 @@ impl Reply {
     }
 }
 
-/// Reads lines to their end; gives those that say where a website has answered as they come.
-fn follow(from: impl Read + Send + 'static) -> (JoinHandle<String>, Receiver<String>) {
-    let (sender, receiver) = mpsc::channel();
-    let reader = thread::spawn(move || {
-        let mut all = String::new();
-        for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
-            let line = String::from_utf8_lossy(&line).into_owned();
-            if line.contains("(answered")
-                && let Some(start) = line.find("http")
-            {
-                let address = line[start..].split(['/', ' ']).take(3).collect::<Vec<_>>().join("/");
-                // Nobody waits for it any more when the test is over.
-                let _ = sender.send(address);
-            }
-            all += &line;
-            all.push('\n');
-        }
-        all
-    });
-    (reader, receiver)
+/// Where a website is, if this line says that it has answered: `https://localhost:4433` and so on.
+fn answered(line: &str) -> Option<String> {
+    let address = line.contains("(answered").then(|| line.find("http"))?;
+    Some(line[address?..].split(['/', ' ']).take(3).collect::<Vec<_>>().join("/"))
 }
 
 fn open(address: &str) -> TcpStream {
@@ -306,7 +305,9 @@ pub(crate) fn certificate(directory: &Path, key: &[&str]) -> [PathBuf; 2] {
 
 /// A page.
 pub(crate) const PAGE: &str = "<p>hello</p>";
-/// Seconds after which a machine ends by itself, should a test fail to end it.
-const LIMIT: &str = "400";
+/// Bytes that tickets and the log may need more than before.
+const SLACK: u64 = 4096;
+/// Seconds after which a machine and a visit end by themselves, should a test fail to end them.
+const LIMIT: u32 = 900;
 /// How long an answer may take on a loaded computer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);

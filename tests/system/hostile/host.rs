@@ -268,6 +268,6 @@ pub(crate) const WEBSITE: Ipv4Addr = Ipv4Addr::new(192, 168, 254, 10);
 pub(crate) const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 168, 254, 1);
 const OWN: Mac = [0x02, 0, 0, 0, 0, 1];
 /// How long an answer may take: on a loaded computer, and when a flood has taken all places.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 /// Between two looks.
 const NAP: Duration = Duration::from_micros(200);

@@ -102,4 +102,4 @@ fn read_frame(from: &mut UnixStream) -> io::Result<Vec<u8>> {
 }
 
 /// How long the machine may take to be made, or to take frames in, on a loaded computer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
