@@ -170,8 +170,10 @@ fn ten_thousand_requests_leave_the_memory_as_it_was(place: Place) {
             .expect("a file can be written");
         site.curl_says(&["--config", &list.to_string_lossy()]);
     };
+    // What has served a connection is kept for the next one, and the last one may not be over when that comes.
+    drop((0..10).map(|_| site.connect()).collect::<Vec<_>>());
     visit(&site, 100);
-    let before = site.memory_after(2);
+    let before = site.memory_after(1 + 10 + 1);
     visit(&site, 10_000);
     site.assert_memory_is_back(before, |site| assert_eq!(site.get("/", &[]).status, 200));
     ended(site);

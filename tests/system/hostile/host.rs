@@ -159,12 +159,14 @@ impl Connection<'_> {
         self.host.send(frame);
     }
 
-    /// Waits until `done` gives something.
+    /// Waits until `done` gives something. What told the website where this host is may have been lost among the frames of
+    /// an attack: it is said again while there is silence.
     fn wait<T>(
         &mut self,
         mut done: impl FnMut(&mut tcp::Socket<'static>) -> Option<io::Result<T>>,
     ) -> io::Result<T> {
         let deadline = Instant::now() + PATIENCE;
+        let mut spoken = Instant::now();
         loop {
             self.host.turn();
             if let Some(result) = done(self.host.sockets.get_mut(self.socket)) {
@@ -173,6 +175,10 @@ impl Connection<'_> {
             }
             if Instant::now() > deadline {
                 return Err(ErrorKind::TimedOut.into());
+            }
+            if spoken.elapsed() > SILENCE {
+                self.host.speak_up();
+                spoken = Instant::now();
             }
             thread::sleep(NAP);
         }
@@ -269,5 +275,7 @@ pub(crate) const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 168, 254, 1);
 const OWN: Mac = [0x02, 0, 0, 0, 0, 1];
 /// How long an answer may take: on a loaded computer, and when a flood has taken all places.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// After which the host speaks up again.
+const SILENCE: Duration = Duration::from_secs(2);
 /// Between two looks.
 const NAP: Duration = Duration::from_micros(200);
