@@ -24,6 +24,8 @@ fn a_process_has_the_bytes_of_the_image_at_the_addresses_of_the_plan_and_nothing
         limit: Some(PATIENCE),
         stop: None,
         debug: Some("hello"),
+        renewals: None,
+        figures: None,
     };
     let mut looked = false;
     run(&settings, &mut |happening| {
