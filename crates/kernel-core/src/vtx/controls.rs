@@ -68,6 +68,7 @@ impl Extension {
         if offered >> 32 & u64::from(VPID) != 0 && paging & INVALIDATE_VPID == INVALIDATE_VPID {
             secondary |= VPID;
         }
+        secondary |= (offered >> 32) as u32 & ENCLS;
         Ok(Self {
             revision: basic as u32 & 0x7fff_ffff,
             pin,
@@ -87,6 +88,12 @@ impl Extension {
     pub const fn timer_value(&self, ticks: u64) -> u32 {
         let value = ticks.div_ceil(1 << self.timer_shift);
         if value > u32::MAX as u64 { u32::MAX } else { value as u32 }
+    }
+
+    /// Whether the processor has enclaves (SGX), whose privileged instruction a subject must not execute.
+    #[must_use]
+    pub const fn has_enclaves(&self) -> bool {
+        self.secondary & ENCLS != 0
     }
 
     /// Whether the processor keeps the translations of different subjects apart, so that they outlive an exit.
@@ -145,6 +152,8 @@ const PRIMARY: [(u32, &str); 12] = [
 const SECONDARY: [(u32, &str); 2] =
     [(1 << 1, "extended page tables (VT-x EPT)"), (1 << 6, "WBINVD exiting (VT-x)")];
 const VPID: u32 = 1 << 5;
+/// Secondary control: exit on `encls`, as a bitmap says.
+const ENCLS: u32 = 1 << 15;
 
 const EXIT: [(u32, &str); 4] = [
     (1 << 9, "64-bit host (VT-x)"),
@@ -272,6 +281,13 @@ mod tests {
         }
         let lacking = processor(SECONDARY_CONTROLS, |v| v & !(u64::from(VPID) << 32));
         assert!(!Extension::examine(lacking).unwrap().tags_translations());
+    }
+
+    #[test]
+    fn enclaves_are_kept_from_subjects_where_the_processor_has_them() {
+        assert!(Extension::examine(processor(0, |v| v)).unwrap().has_enclaves());
+        let lacking = processor(SECONDARY_CONTROLS, |v| v & !(u64::from(ENCLS) << 32));
+        assert!(!Extension::examine(lacking).unwrap().has_enclaves());
     }
 
     #[test]

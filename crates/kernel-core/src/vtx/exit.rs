@@ -108,7 +108,7 @@ const fn trap_kind(reason: u32) -> u8 {
         TASK_SWITCH => trap::TASK_SWITCH,
         HLT => trap::HALT,
         GETSEC | VMCLEAR..=VMXON | INVEPT | INVVPID | VMFUNC => trap::VIRTUALISATION,
-        INVD | RDPMC | RSM | MWAIT | MONITOR | WBINVD => trap::FORBIDDEN_INSTRUCTION,
+        INVD | RDPMC | RSM | MWAIT | MONITOR | WBINVD | ENCLS => trap::FORBIDDEN_INSTRUCTION,
         _ => trap::UNKNOWN,
     }
 }
@@ -148,6 +148,7 @@ const INVVPID: u32 = 53;
 const WBINVD: u32 = 54;
 const XSETBV: u32 = 55;
 const VMFUNC: u32 = 59;
+const ENCLS: u32 = 60;
 /// Set in the reason if the subject was not entered.
 const ENTRY_FAILED: u32 = 1 << 31;
 const ENTRY_STATE: u32 = ENTRY_FAILED | 33;
@@ -283,7 +284,7 @@ mod tests {
         for unknown in [4, 5, 8, 14, 16, 37, 49, 51, 57, 66, 0x7fff] {
             assert_eq!(by_qualification(unknown, 0).0, trap::UNKNOWN, "{unknown}");
         }
-        for forbidden in [13, 15, 17, 36, 39, 54] {
+        for forbidden in [13, 15, 17, 36, 39, 54, 60] {
             assert_eq!(by_qualification(forbidden, 0).0, trap::FORBIDDEN_INSTRUCTION, "{forbidden}");
         }
         for virtualisation in (19..=27).chain([11, 50, 53, 59]) {

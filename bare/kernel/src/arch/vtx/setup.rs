@@ -44,6 +44,9 @@ pub(super) fn set_controls(vmcs: Vmcs, extension: &Extension, subject: &Subject,
     if extension.tags_translations() {
         vmcs.set(vmcs::VPID, u64::from(vpid));
     }
+    if extension.has_enclaves() {
+        vmcs.set(vmcs::ENCLS_BITMAP, u64::MAX);
+    }
     let exchanged = subject.state + core::mem::offset_of!(State, exchanged) as u64;
     vmcs.set(vmcs::EXIT_MSR_STORE, exchanged);
     vmcs.set(vmcs::EXIT_MSR_STORE_COUNT, 1);

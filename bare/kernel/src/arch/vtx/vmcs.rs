@@ -20,6 +20,8 @@ pub(super) const EXIT_MSR_STORE: Field = Field(0x2006);
 pub(super) const ENTRY_MSR_LOAD: Field = Field(0x200a);
 /// Root of the extended page tables, and how they are walked.
 pub(super) const EPT_POINTER: Field = Field(0x201a);
+/// Functions of `encls` that cause an exit.
+pub(super) const ENCLS_BITMAP: Field = Field(0x202e);
 /// Guest-physical address of a memory fault.
 pub(super) const GUEST_PHYSICAL: Field = Field(0x2400);
 /// All ones where there is no second control structure.
