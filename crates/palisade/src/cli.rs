@@ -78,6 +78,9 @@ pub(crate) enum Verb {
     /// Show what a unikernel is made for and what it needs
     #[command(after_help = INSPECT_EXAMPLE)]
     Inspect(Inspect),
+    /// Have to do with machine files
+    #[command(subcommand, after_help = MACHINE_EXAMPLE)]
+    Machine(Machine),
     /// List the rules of `check` and `verify`
     #[command(after_help = RULES_EXAMPLE)]
     Rules,
@@ -258,6 +261,22 @@ pub(crate) struct Inspect {
     pub(crate) unikernel: PathBuf,
 }
 
+/// What can be done about machine files.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Machine {
+    /// Describe this computer, which runs Linux, as a machine file on standard output; as root, or much cannot be read
+    #[command(after_help = MACHINE_EXAMPLE)]
+    Describe(Describe),
+}
+
+/// Arguments of `machine describe`.
+#[derive(Debug, Args)]
+pub(crate) struct Describe {
+    /// A recorded tree with `sys` and `proc` in it, in place of this computer
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    pub(crate) root: PathBuf,
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().map_err(|_| "not a number of seconds, such as 30 or 1.5")?;
     match Duration::try_from_secs_f64(seconds) {
@@ -320,6 +339,10 @@ const INSPECT_EXAMPLE: &str = "\
 Examples:
   palisade inspect hello
   palisade inspect hello --json";
+const MACHINE_EXAMPLE: &str = "\
+Examples:
+  palisade machine describe > machines/mine.toml
+  palisade check systems/hello.toml --set machine=../machines/mine.toml";
 const RULES_EXAMPLE: &str = "\
 Example:
   palisade rules";
@@ -349,6 +372,7 @@ mod tests {
             BUILD_EXAMPLE,
             VERIFY_EXAMPLE,
             INSPECT_EXAMPLE,
+            MACHINE_EXAMPLE,
             RULES_EXAMPLE,
             COMPLETIONS_EXAMPLE,
         ];

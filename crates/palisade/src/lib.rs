@@ -30,7 +30,7 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, Parser};
 
-use crate::cli::{Cli, Verb};
+use crate::cli::{Cli, Machine, Verb};
 use crate::exit::Exit;
 use crate::terminal::Terminal;
 
@@ -50,6 +50,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Verb::Build(arguments) => verb::build(&arguments, &terminal),
         Verb::Verify(arguments) => verb::verify(&arguments, &terminal),
         Verb::Inspect(arguments) => verb::inspect(&arguments, &terminal),
+        Verb::Machine(Machine::Describe(arguments)) => verb::describe(&arguments, &terminal),
         Verb::Rules => verb::rules(&terminal),
         Verb::Completions { shell } => verb::completions(shell, &mut Cli::command(), &terminal),
     };

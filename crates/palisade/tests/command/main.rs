@@ -5,6 +5,7 @@ mod bad_input;
 mod build;
 mod exit_status;
 mod left_behind;
+mod machine;
 mod output;
 mod run;
 mod site;

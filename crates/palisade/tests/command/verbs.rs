@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::run::{done, palisade};
 
-const VERBS: [&str; 7] = ["boot", "check", "build", "verify", "inspect", "rules", "completions"];
+const VERBS: [&str; 8] = ["boot", "check", "build", "verify", "inspect", "machine", "rules", "completions"];
 
 #[test]
 fn the_help_of_every_verb_has_an_example() {
