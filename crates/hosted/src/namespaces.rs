@@ -23,8 +23,13 @@ impl Namespaces {
                 (0, "users, networks, files, processes, messages and names")
             }
         };
+        let reason = match refusal.raw_os_error() {
+            // What Linux says where a limit is 0 or reached (user_namespaces(7)).
+            Some(libc::ENOSPC) => "this computer's limit does not allow more".to_owned(),
+            _ => refusal.to_string(),
+        };
         let remark = format!(
-            "processes have no namespaces of their own for {missing} ({refusal}); system calls are filtered all the same"
+            "processes have no namespaces of their own for {missing} ({reason}); system calls are filtered all the same"
         );
         Ok((Self { flags }, Some(remark)))
     }
