@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use palisade_machine::{
-    Accelerator, Emulator, End, Image, Interrupts, Lines, Machine, Next, OnReset, Program, Stream, run,
+    Accelerator, Emulator, End, Image, Interrupts, Iommu, Lines, Machine, Next, OnReset, Program, Stream, run,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -192,6 +192,7 @@ pub(crate) fn boot_image(image: Image<'_>) -> (End, Vec<String>) {
         memory: 512 << 20,
         cpus: 1,
         accelerator: Accelerator::Software,
+        iommu: Some(Iommu::Amd),
         on_reset: OnReset::End,
         network: None,
         limit: Some(Duration::from_secs(SECONDS.into())),

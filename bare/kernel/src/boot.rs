@@ -117,7 +117,6 @@ fn check_plan_is_for_this_kernel(plan: &Plan<'_>) {
         (plan.cpus.len() > 1, "more than one CPU"),
         (plan.interrupts.iter().any(|i| i.pin != NONE), "interrupts by pins"),
         (plan.bars.iter().any(|b| b.flags & bar_flags::PORTS != 0), "devices with I/O ports"),
-        (!plan.iommus.is_empty(), "an IOMMU"),
         (plan.ram.iter().any(|r| r.start + r.size > BOOT_MAPPED), "memory above 4 GiB"),
         (
             plan.devices.iter().any(|d| d.config >= BOOT_MAPPED)

@@ -5,11 +5,13 @@ use palisade_kernel_core::device::{DeviceRegisters, Function, Problem, others};
 
 use crate::console::Part;
 use crate::fatal::refuse;
+use crate::iommus;
 
-/// Prepares the plan's devices, and takes memory from those that the plan gives to nobody. Refuses if one is not as the plan
-/// says.
+/// Takes memory from the devices that the plan gives to nobody, turns the IOMMUs on, and prepares the plan's devices. Refuses
+/// if something is not as the plan says.
 pub(crate) fn set_up(plan: &Plan<'_>, registers: &impl DeviceRegisters) {
     others::silence(plan, registers);
+    iommus::set_up(plan, registers);
     if let Some(function) = others::first_in_the_way(plan, registers) {
         refuse(&[
             Part::Text("the function at "),

@@ -16,6 +16,7 @@ mod console;
 mod devices;
 #[allow(unsafe_code)]
 mod fatal;
+mod iommus;
 #[allow(unsafe_code)]
 mod loader;
 mod machine;

@@ -109,17 +109,18 @@ impl<'p> PlanMemory<'p> {
     }
 }
 
-// Only `kernel-core::device` uses these, with addresses of the plan: configuration pages and MSI-X tables. At boot also with
-// those of the other functions on the devices' buses, of which it writes command and base address registers.
+// Only `kernel-core::device` and `kernel-core::iommu` use these, with addresses of the plan: configuration pages, MSI-X tables,
+// registers and queues of IOMMUs. At boot also with those of the other functions on the devices' buses, of which the former
+// writes command and base address registers.
 impl DeviceRegisters for PlanMemory<'_> {
     fn read(&self, address: u64) -> u32 {
-        // SAFETY: the page is mapped, uncached, and no memory of Rust's; the address is a multiple of 4.
+        // SAFETY: the page is mapped, registers are uncached, and it is no memory of Rust's; the address is a multiple of 4.
         unsafe { ptr::read_volatile(address as *const u32) }
     }
 
     fn write(&self, address: u64, value: u32) {
-        // SAFETY: as above. What is written lets a device reach memory only if its driver has it started. Nothing confines it
-        // then: the driver, which tells it what to reach, is trusted like the kernel (the verifier's `drivers-trusted` rule).
+        // SAFETY: as above. What is written lets a device reach memory only if its driver has it started. An IOMMU confines it
+        // then (the verifier's `device-confined` rule); without one the driver is trusted like the kernel (`drivers-trusted`).
         unsafe { ptr::write_volatile(address as *mut u32, value) }
     }
 }

@@ -21,14 +21,20 @@ pub(crate) fn started(page: Page, subject: SubjectId, generation: u64) {
 pub(crate) fn stopped(page: Page, subject: SubjectId, trap: &Trap, position: (u64, u64)) {
     let record = subject.index() * size_of::<SubjectReport>();
     let halted = trap.kind == trap::HALT;
-    let faults = record + offset_of!(SubjectReport, traps);
     page.store_u32(record + offset_of!(SubjectReport, trap), u32::from(trap.kind));
     page.store(record + offset_of!(SubjectReport, rip), position.0);
     page.store(record + offset_of!(SubjectReport, rsp), position.1);
     page.store(record + offset_of!(SubjectReport, address), trap.address);
     page.store(record + offset_of!(SubjectReport, info), trap.info);
     page.store(record + offset_of!(SubjectReport, exit_code), trap.code);
-    page.store(faults, page.load(faults).unwrap_or(0).wrapping_add(u64::from(!halted)));
     let state = if halted { State::Halted } else { State::Faulted };
     page.store_u32(record + offset_of!(SubjectReport, state), state as u32);
+}
+
+/// Counts an access or an interrupt of a device of `subject` that was refused. Gives the count.
+pub(crate) fn refused(page: Page, subject: u16) -> u64 {
+    let place = usize::from(subject) * size_of::<SubjectReport>() + offset_of!(SubjectReport, refused);
+    let count = page.load(place).unwrap_or(0).saturating_add(1);
+    page.store(place, count);
+    count
 }

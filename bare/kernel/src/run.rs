@@ -15,7 +15,7 @@ use crate::arch::virtualisation::Virtualisation;
 use crate::arch::{processor, tables};
 use crate::console::{self, Part};
 use crate::memory::PlanMemory;
-use crate::{devices, fatal, machine, report};
+use crate::{devices, fatal, iommus, machine, report};
 
 /// What a CPU works with.
 pub(crate) struct Cpu {
@@ -32,9 +32,12 @@ pub(crate) struct Cpu {
 pub(crate) fn run<V: Virtualisation>(cpu: Cpu, backend: V) -> ! {
     let dispatcher = Dispatcher::new(*cpu.plan, cpu.number, cpu.clock, cpu.mailboxes, processor::tsc());
     let mut running =
-        Running { cpu, backend, dispatcher, armed: None, last: None, totals: Totals::default() };
+        Running { cpu, backend, dispatcher, armed: None, last: None, totals: Totals::default(), look: 0 };
     loop {
         let now = processor::tsc();
+        if now >= running.look {
+            running.look_at_iommus(now);
+        }
         match running.dispatcher.next(now, &running.cpu) {
             Next::Run { subject, until } => running.run_subject(subject, now, until),
             Next::Idle { until } => {
@@ -57,6 +60,8 @@ struct Running<V> {
     /// The subject whose extended state is in the processor.
     last: Option<SubjectId>,
     totals: Totals,
+    /// TSC value at which IOMMUs are asked again.
+    look: u64,
 }
 
 /// What the kernel counts, for people who measure.
@@ -66,6 +71,8 @@ struct Totals {
     exits: u64,
     /// Interrupts of the host, the timer's among them.
     interrupts: u64,
+    /// Accesses and interrupts that IOMMUs refused to devices which are nobody's.
+    refused: u64,
     /// How often nobody could run.
     idle: u64,
 }
@@ -198,6 +205,15 @@ impl<V: Virtualisation> Running<V> {
         }
     }
 
+    /// The boot CPU asks the IOMMUs what they refused, once in a major frame: so often, and no more, whatever a device does.
+    fn look_at_iommus(&mut self, now: u64) {
+        let cpu = &self.cpu;
+        if cpu.number == 0 {
+            iommus::look(cpu.plan, cpu, cpu.memory.report(), &mut self.totals.refused);
+        }
+        self.look = now.saturating_add(cpu.clock.ticks(u64::from(cpu.plan.header.major_frame_us)));
+    }
+
     fn act_if(&mut self, action: Option<MachineAction>) {
         if let Some(action) = action {
             self.act(action);
@@ -205,6 +221,7 @@ impl<V: Virtualisation> Running<V> {
     }
 
     fn act(&mut self, action: MachineAction) -> ! {
+        self.look_at_iommus(0);
         self.totals.print();
         devices::stop(self.cpu.plan, &self.cpu);
         match action {

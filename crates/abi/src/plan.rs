@@ -5,8 +5,8 @@
 //! reads it in place, after [`Plan::parse`] has checked every index and bound once; the verifier reads it on its own.
 //!
 //! Physical addresses are below 4 GiB in this version of the format. A field for an address that a system does not have
-//! is zero. Fields that belong to features the kernel does not have yet (further CPUs, pin interrupts, devices with I/O ports,
-//! IOMMUs) are part of the format from the start, so that those features change no layout.
+//! is zero. Fields that belong to features the kernel does not have yet (further CPUs, pin interrupts, devices with I/O ports)
+//! are part of the format from the start, so that those features change no layout.
 
 #![forbid(unsafe_code)]
 
@@ -15,12 +15,12 @@ mod reader;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 pub use self::reader::{Plan, PlanError, name, padded, slice};
-use crate::layout::MAX_NAME;
+use crate::layout::{MAX_NAME, PAGE};
 
 /// First eight bytes of a plan: `PALPLAN1`.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"PALPLAN1");
 /// The version of the format that this crate describes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// An index that refers to nothing.
 pub const NONE: u16 = 0xffff;
 
@@ -446,7 +446,8 @@ pub struct Interrupt {
     pub subject: u16,
     /// Index of its IOMMU, or [`NONE`].
     pub iommu: u16,
-    /// Index in that IOMMU's interrupt remapping table.
+    /// Index of its entry in the interrupt remapping table, 0..=255: its device's own table (AMD), or the IOMMU's (Intel).
+    /// 0 without an IOMMU.
     pub remap_index: u16,
     /// I/O APIC input pin, or [`NONE`] for a message-signalled interrupt.
     pub pin: u16,
@@ -460,6 +461,8 @@ pub struct Interrupt {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Device {
+    /// Its name in the machine's description, padded with NUL.
+    pub name: [u8; MAX_NAME + 1],
     /// Bus (8 bits), device (5), function (3).
     pub bdf: u16,
     /// PCI vendor identifier expected there.
@@ -536,22 +539,41 @@ pub struct MsixEntry {
     pub reserved: [u16; 3],
 }
 
-/// An IOMMU.
+/// An IOMMU. Every device of the machine is behind it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Iommu {
-    /// 1 = AMD-Vi, 2 = Intel VT-d.
+    /// An [`iommu_kind`].
     pub kind: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Bytes of the device table, whole pages: 32 for each function of the first buses (AMD), or one page (Intel).
+    pub device_table_size: u32,
     /// Physical address of its registers.
     pub registers: u64,
     /// Device table (AMD) or root table (Intel).
     pub device_table: u64,
-    /// Interrupt remapping table.
+    /// Intel: interrupt remapping table (one page). AMD: 0, for each device has its own.
     pub interrupt_table: u64,
-    /// Memory for command and event queues.
+    /// Kernel memory, cleared at boot: one page for commands, one for AMD's event log.
     pub queues: u64,
+}
+
+impl Iommu {
+    /// Bytes of its [`queues`](Self::queues).
+    pub const QUEUES_SIZE: u64 = 2 * PAGE;
+
+    /// Bytes of its registers that the kernel uses, whole pages.
+    #[must_use]
+    pub const fn registers_size(&self) -> u64 {
+        if self.kind == iommu_kind::AMD { 4 * PAGE } else { PAGE }
+    }
+}
+
+/// Kinds of IOMMUs.
+pub mod iommu_kind {
+    /// AMD-Vi.
+    pub const AMD: u32 = 1;
+    /// Intel VT-d, with tables in the legacy format.
+    pub const INTEL: u32 = 2;
 }
 
 /// Checksum of a plan: 64-bit FNV-1a over the little-endian words of `bytes`; a last partial word is padded with zeros.

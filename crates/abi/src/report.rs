@@ -28,8 +28,9 @@ pub struct SubjectReport {
     pub info: u64,
     /// The processor's own exit code.
     pub exit_code: u64,
-    /// How often this subject was stopped by a trap since boot.
-    pub traps: u64,
+    /// How often an IOMMU refused an access or an interrupt of this subject's devices since boot. It is not written with the
+    /// others, and does not change with the state.
+    pub refused: u64,
 }
 
 /// The states of a subject that a report distinguishes.

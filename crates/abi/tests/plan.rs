@@ -4,8 +4,8 @@ use std::mem::offset_of;
 
 use palisade_abi::layout::MAX_EVENTS;
 use palisade_abi::plan::{
-    Bar, CHECKSUM_START, Device, Group, Header, NONE, Plan, PlanError, SourceEvent, TABLES, Table, TableRef,
-    TargetEvent, bar_flags, checksum, source_action, source_flags, target_action,
+    Bar, CHECKSUM_START, Device, Group, Header, Iommu, NONE, Plan, PlanError, SourceEvent, TABLES, Table,
+    TableRef, TargetEvent, bar_flags, checksum, iommu_kind, source_action, source_flags, target_action,
 };
 use palisade_fuzz_targets::samples::Tables;
 use zerocopy::{FromBytes, IntoBytes};
@@ -63,7 +63,7 @@ fn bytes_that_are_no_plan_are_told_from_damaged_ones() {
     };
     assert_eq!(error(&[]), Some(PlanError::Magic));
     assert_eq!(damaged(0, b'p'), Some(PlanError::Magic));
-    assert_eq!(damaged(8, 2), Some(PlanError::Version));
+    assert_eq!(damaged(8, 1), Some(PlanError::Version));
     assert_eq!(damaged(12, 0), Some(PlanError::Version));
     assert_eq!(damaged(16, 40), Some(PlanError::Damaged));
     assert_eq!(damaged(24, good[24] ^ 1), Some(PlanError::Damaged));
@@ -273,6 +273,8 @@ fn hardware_is_described_in_range() {
     refused(Table::Interrupts, 0, |t| t.interrupts[0].guest_vector = 31);
     refused(Table::Interrupts, 0, |t| t.interrupts[0].subject = 4);
     refused(Table::Interrupts, 0, |t| t.interrupts[0].iommu = 1);
+    refused(Table::Interrupts, 0, |t| t.interrupts[0].remap_index = 256);
+    refused(Table::Interrupts, 0, |t| (t.interrupts[0].iommu, t.interrupts[0].remap_index) = (NONE, 1));
     refused(Table::Interrupts, 0, |t| t.interrupts.push(t.interrupts[0]));
     refused(Table::Devices, 0, |t| t.devices[0].subject = 4);
     refused(Table::Devices, 0, |t| t.devices[0] = Device { bars: 2, ..t.devices[0] });
@@ -284,6 +286,21 @@ fn hardware_is_described_in_range() {
     refused(Table::Bars, 0, |t| t.bars[0] = Bar { index: 5, flags: bar_flags::WIDE, ..t.bars[0] });
     refused(Table::MsixEntries, 0, |t| t.msix[0].interrupt = 1);
     refused(Table::Iommus, 0, |t| t.iommus[0].kind = 0);
+    refused(Table::Iommus, 0, |t| t.iommus[0].kind = iommu_kind::AMD);
+    refused(Table::Iommus, 0, |t| t.iommus[0].registers = 0);
+    refused(Table::Iommus, 0, |t| t.iommus[0].device_table += 8);
+    refused(Table::Iommus, 0, |t| t.iommus[0].device_table_size = 0x2000);
+    refused(Table::Iommus, 0, |t| t.iommus[0].interrupt_table = 0);
+    refused(Table::Iommus, 0, |t| t.iommus[0].queues = 0);
+    let amd = |size| Iommu { device_table_size: size, ..iommu(iommu_kind::AMD) };
+    refused(Table::Iommus, 0, |t| t.iommus[0] = amd(0));
+    refused(Table::Iommus, 0, |t| t.iommus[0] = amd(0x2008));
+    refused(Table::Iommus, 0, |t| t.iommus[0] = amd((2 << 20) + 0x1000));
+    assert_eq!(damaged(|t| t.iommus[0] = amd(2 << 20)), None);
+}
+
+fn iommu(kind: u32) -> Iommu {
+    Iommu { kind, interrupt_table: 0, ..Tables::full().iommus[0] }
 }
 
 /// Expects this record of a full plan to be found wrong after the damage.

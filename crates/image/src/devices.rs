@@ -2,7 +2,7 @@
 
 use palisade_abi::layout::PAGE;
 use palisade_abi::pci::MSIX_ENTRY_SIZE;
-use palisade_abi::plan::{self as abi, NONE, bar_flags, device_stop};
+use palisade_abi::plan::{self as abi, NONE, bar_flags, device_stop, padded};
 use palisade_policy::plan::{Bar, Device, Plan};
 
 use crate::error::PackError;
@@ -21,14 +21,15 @@ impl Records {
     pub(crate) fn of(plan: &Plan) -> Result<Self, PackError> {
         let mut records = Self::default();
         for device in &plan.devices {
-            records.add(device)?;
+            records.add(device, plan.machine.iommu.is_some())?;
         }
         Ok(records)
     }
 
-    fn add(&mut self, device: &Device) -> Result<(), PackError> {
+    fn add(&mut self, device: &Device, remapped: bool) -> Result<(), PackError> {
         let hardware = &device.hardware;
         self.devices.push(abi::Device {
+            name: padded(&hardware.name),
             bdf: hardware.bdf,
             vendor: hardware.vendor,
             device: hardware.device,
@@ -49,8 +50,8 @@ impl Records {
                 host_vector: interrupt.host_vector,
                 guest_vector: interrupt.guest_vector,
                 subject: device.subject,
-                iommu: NONE,
-                remap_index: 0,
+                iommu: if remapped { 0 } else { NONE },
+                remap_index: if remapped { index } else { 0 },
                 pin: NONE,
                 mode: 0,
                 reserved: 0,

@@ -20,6 +20,7 @@ mod devices;
 mod elf;
 mod error;
 pub mod info;
+mod iommu;
 pub mod iso;
 mod kernel;
 mod map;

@@ -219,9 +219,14 @@ fn devices(plan: &Plan, out: &mut Text) {
             };
             out.line(format_args!("MSI-X entry {entry}: vector {:#x}, {effect}", interrupt.host_vector));
         }
-        if !plan.machine.iommu {
-            out.line(format_args!("no IOMMU: once started, the device can reach all memory"));
-        }
+        out.line(match plan.machine.iommu {
+            Some(_) => {
+                format_args!(
+                    "the IOMMU lets it reach the shared memory, at its driver's addresses, and nothing else"
+                )
+            }
+            None => format_args!("no IOMMU: once started, the device can reach all memory"),
+        });
     }
 }
 

@@ -18,6 +18,10 @@ pub(crate) enum Format {
     AmdNested,
     /// Intel extended page tables (Intel manual, volume 3, "EPT translation mechanism").
     IntelExtended,
+    /// What AMD's IOMMU translates for a device (AMD I/O virtualization specification 48882, 2.2.3).
+    AmdDevice,
+    /// What Intel's translates: second-level tables (VT-d specification, 3.7 and 9.8).
+    IntelDevice,
 }
 
 /// The largest page that a mapping may use.
@@ -65,7 +69,7 @@ pub(crate) struct Tables {
 impl Tables {
     /// Makes a set that maps nothing yet; its tables lie from `base` on, in the address space that the entries refer to.
     pub(crate) fn new(format: Format, largest: Largest, base: u64) -> Self {
-        Self { format, largest, base, tables: vec![[0; ENTRIES]] }
+        Self { format, largest, base, tables: vec![[format.absent(); ENTRIES]] }
     }
 
     /// Adds a mapping; uses large pages where both addresses and the size allow.
@@ -84,8 +88,9 @@ impl Tables {
                 && size - done >= LARGE_PAGE;
             let level = if large { Level::LargePage } else { Level::Page };
             let entry = self.format.leaf(to + done, level, mapping.rights, mapping.caching);
+            let absent = self.format.absent();
             let slot = self.slot(from + done, level)?;
-            if *slot != 0 {
+            if *slot != absent {
                 return Err(MapError::Overlap(from + done));
             }
             *slot = entry;
@@ -110,10 +115,10 @@ impl Tables {
         for step in (level as u32 + 1..=TOP_LEVEL).rev() {
             let index = index(address, step);
             let entry = self.tables[table][index];
-            table = if entry == 0 {
+            table = if entry == self.format.absent() {
                 let next = self.tables.len();
-                self.tables.push([0; ENTRIES]);
-                self.tables[table][index] = self.format.table(self.base + next as u64 * PAGE);
+                self.tables.push([self.format.absent(); ENTRIES]);
+                self.tables[table][index] = self.format.table(self.base + next as u64 * PAGE, step - 1);
                 next
             } else if step == Level::LargePage as u32 && self.format.is_large(entry) {
                 return Err(MapError::Overlap(address));
@@ -126,19 +131,34 @@ impl Tables {
 }
 
 impl Format {
-    /// An entry that refers to another table. It grants everything: the last entry of a walk decides.
-    fn table(self, address: u64) -> u64 {
+    /// An entry that refers to nothing.
+    const fn absent(self) -> u64 {
+        match self {
+            Self::Native | Self::AmdNested | Self::IntelExtended | Self::IntelDevice => 0,
+            // Hardware looks at nothing but the present bit. QEMU does not report accesses that end at an entry of zero.
+            Self::AmdDevice => AMD_DEVICE_ABSENT,
+        }
+    }
+
+    /// An entry that refers to a table of this level. It grants everything: the last entry of a walk decides.
+    fn table(self, address: u64, level: u32) -> u64 {
         address
             | match self {
                 Self::Native => PRESENT | WRITE | ACCESSED,
                 Self::AmdNested => PRESENT | WRITE | USER | ACCESSED,
                 Self::IntelExtended => EPT_READ | EPT_WRITE | EPT_EXECUTE,
+                Self::AmdDevice => {
+                    PRESENT | u64::from(level) << AMD_NEXT_LEVEL | AMD_DEVICE_READ | AMD_DEVICE_WRITE
+                }
+                Self::IntelDevice => EPT_READ | EPT_WRITE,
             }
     }
 
     /// An entry that refers to a page.
     fn leaf(self, address: u64, level: Level, rights: Rights, caching: Caching) -> u64 {
-        let large = if level == Level::LargePage { LARGE } else { 0 };
+        // To AMD's IOMMU, a page is large if its entry has no next level.
+        let large = if level == Level::LargePage && self != Self::AmdDevice { LARGE } else { 0 };
+        let writable = rights == Rights::ReadWrite;
         let permissions = match self {
             Self::Native => PRESENT | ACCESSED | DIRTY | native_rights(rights) | native_caching(caching),
             Self::AmdNested => {
@@ -156,14 +176,20 @@ impl Format {
                         Caching::Uncached => EPT_UNCACHED,
                     }
             }
+            // Devices execute nothing, and whether their accesses are coherent is not for the tables to say.
+            Self::AmdDevice => PRESENT | AMD_DEVICE_READ | if writable { AMD_DEVICE_WRITE } else { 0 },
+            Self::IntelDevice => EPT_READ | if writable { EPT_WRITE } else { 0 },
         };
         address | large | permissions
     }
 
     /// Whether an entry of the level that can have large pages refers to one.
     fn is_large(self, entry: u64) -> bool {
-        // The same bit in all three formats.
-        entry & LARGE != 0
+        match self {
+            Self::AmdDevice => entry >> AMD_NEXT_LEVEL & 7 == 0,
+            // The same bit in all the others.
+            _ => entry & LARGE != 0,
+        }
     }
 }
 
@@ -221,6 +247,12 @@ const EPT_EXECUTE: u64 = 1 << 2;
 const EPT_UNCACHED: u64 = 0 << 3;
 const EPT_WRITE_BACK: u64 = 6 << 3;
 
+// Entries of AMD's IOMMU, which has the present bit and the address where the others have them.
+const AMD_NEXT_LEVEL: u32 = 9;
+const AMD_DEVICE_ABSENT: u64 = 1 << AMD_NEXT_LEVEL;
+const AMD_DEVICE_READ: u64 = 1 << 61;
+const AMD_DEVICE_WRITE: u64 = 1 << 62;
+
 #[cfg(test)]
 pub(crate) mod tests {
     use proptest::prelude::*;
@@ -242,10 +274,14 @@ pub(crate) mod tests {
         for level in (1..=TOP_LEVEL).rev() {
             let at = table + index(address, level) * 8;
             let entry = u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
-            if entry == 0 {
+            if entry == 0 || format == Format::AmdDevice && entry & 1 == 0 {
                 return None;
             }
-            let large = level == 2 && entry & (1 << 7) != 0;
+            let has_large_bit = match format {
+                Format::AmdDevice => entry & 7 << 9 == 0,
+                _ => entry & 1 << 7 != 0,
+            };
+            let large = level == 2 && has_large_bit;
             if level == 1 || large {
                 let size = if large { LARGE_PAGE } else { PAGE };
                 assert!((entry & ADDRESS).is_multiple_of(size));
@@ -259,6 +295,8 @@ pub(crate) mod tests {
                     Format::Native => 0x23,
                     Format::AmdNested => 0x27,
                     Format::IntelExtended => 7,
+                    Format::AmdDevice => 1 | u64::from(level - 1) << 9 | 3 << 61,
+                    Format::IntelDevice => 3,
                 }
             );
             table = ((entry & ADDRESS) - base) as usize;
@@ -267,6 +305,18 @@ pub(crate) mod tests {
     }
 
     fn decode(format: Format, entry: u64) -> (Rights, Caching) {
+        let flags = entry & !ADDRESS & !(1 << 7);
+        let of_device = match format {
+            Format::AmdDevice => Some((flags == 1 | 1 << 61, flags == 1 | 3 << 61)),
+            Format::IntelDevice => Some((flags == 1, flags == 3)),
+            Format::Native | Format::AmdNested | Format::IntelExtended => None,
+        };
+        match of_device {
+            Some((true, _)) => return (Rights::Read, Caching::WriteBack),
+            Some((_, true)) => return (Rights::ReadWrite, Caching::WriteBack),
+            Some(_) => panic!("flags {flags:#x}"),
+            None => {}
+        }
         if format == Format::IntelExtended {
             let rights = match entry & 7 {
                 1 => Rights::Read,
@@ -315,6 +365,26 @@ pub(crate) mod tests {
             assert!(!large(0x1f_f000) && large(0x20_0000) && large(0x5f_ffff) && !large(0x60_0000));
             assert!(!large(0x4000_0000), "the physical address is not aligned");
             assert_eq!(translate(format, &bytes, 0x5000, 0x60_1000), None);
+        }
+    }
+
+    #[test]
+    fn what_a_device_reaches_has_pages_and_large_pages_and_says_nothing_of_caches() {
+        for format in [Format::AmdDevice, Format::IntelDevice] {
+            let mut tables = Tables::new(format, Largest::LargePage, 0x5000);
+            tables.map(&ram(0xf_a000_0000, 0x40_0000, 2 * LARGE_PAGE + PAGE)).unwrap();
+            tables.map(&Mapping { rights: Rights::Read, ..ram(0x1000, 0x9000, PAGE) }).unwrap();
+            let bytes = tables.to_bytes();
+            let found = |address| translate(format, &bytes, 0x5000, address);
+            let large = found(0xf_a020_0007).unwrap();
+            assert_eq!((large.to, large.rights, large.large), (0x60_0007, Rights::ReadWrite, true));
+            let small = found(0xf_a040_0000).unwrap();
+            assert_eq!((small.to, small.rights, small.large), (0x80_0000, Rights::ReadWrite, false));
+            assert_eq!(found(0x1000).map(|f| (f.to, f.rights)), Some((0x9000, Rights::Read)));
+            assert!(
+                [0, 0x2000, 0xf_9fff_f000, 0xf_a040_1000, 1 << 46].into_iter().all(|a| found(a).is_none())
+            );
+            assert_eq!(tables.map(&ram(0xf_a010_0000, 0, PAGE)), Err(MapError::Overlap(0xf_a010_0000)));
         }
     }
 

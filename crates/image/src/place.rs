@@ -8,6 +8,7 @@ use crate::blob;
 use crate::cpuid;
 use crate::error::PackError;
 use crate::info;
+use crate::iommu::{self, PlacedIommu};
 use crate::kernel::Kernel;
 use crate::store::Store;
 use crate::tables;
@@ -20,6 +21,8 @@ pub(crate) struct Placement {
     pub(crate) subjects: Vec<PlacedSubject>,
     /// What subjects see of CPUID.
     pub(crate) cpuid: cpuid::Leaves,
+    /// Tables of the IOMMU, if the machine has one.
+    pub(crate) iommu: Option<PlacedIommu>,
     /// Roots of the kernel's page tables, one per CPU.
     pub(crate) kernel_roots: Vec<u64>,
 }
@@ -67,8 +70,9 @@ pub(crate) fn place(plan: &Plan, kernel: &Kernel, store: &mut Store) -> Result<P
     for subject in &plan.subjects {
         subjects.push(place_subject(subject, store)?);
     }
-    let mut placement =
-        Placement { plan: (plan_start, page_align_up(plan_size)), subjects, cpuid, kernel_roots: Vec::new() };
+    let iommu = iommu::place(plan, store)?;
+    let plan_place = (plan_start, page_align_up(plan_size));
+    let mut placement = Placement { plan: plan_place, subjects, cpuid, iommu, kernel_roots: Vec::new() };
     for cpu in 0..plan.cpus.len() {
         let root = tables::kernel(plan, &placement, kernel, cpu, store)?;
         placement.kernel_roots.push(root);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use palisade_abi::layout::{CPU_DATA_SIZE, CPU_STACK_SIZE, GUEST_TABLES, PAGE};
+use palisade_abi::plan as abi;
 use palisade_policy::plan::{Backing, Plan, Region, Rights, Subject};
 
 use crate::devices;
@@ -172,6 +173,24 @@ pub(crate) fn kernel_ranges(
     add_registers(plan.machine.local_apic, "local APIC".into());
     for page in devices::kernel_pages(plan, cpu)? {
         add_registers(page.address, page.name);
+    }
+    // The boot CPU sets the IOMMU up and looks after its faults.
+    if let Some((hardware, placed)) = plan.machine.iommu.zip(placement.iommu).filter(|_| cpu == 0) {
+        let record = placed.record(&hardware, plan.iommu_queues);
+        ranges.push(KernelRange {
+            address: record.registers,
+            size: record.registers_size(),
+            rights: Rights::ReadWrite,
+            caching: Caching::Uncached,
+            name: "IOMMU".into(),
+        });
+        ranges.push(KernelRange {
+            address: record.queues,
+            size: abi::Iommu::QUEUES_SIZE,
+            rights: Rights::ReadWrite,
+            caching: Caching::WriteBack,
+            name: "queues of the IOMMU".into(),
+        });
     }
     ranges.sort_by_key(|r| r.address);
     Ok(ranges)

@@ -101,6 +101,7 @@ pub(crate) fn sample_plan() -> Plan {
         major_frame_us: 10_000,
         report,
         crash_record,
+        iommu_queues: 0,
         volatile,
     }
 }

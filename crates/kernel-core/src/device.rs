@@ -11,9 +11,12 @@ use palisade_abi::pci::{
     CAPABILITY_MSI, CAPABILITY_MSIX, COMMAND, COMMAND_MASK, EXPANSION_ROM, HEADER, ID, INTX_DISABLED, MEMORY,
     MSIX_ENTRY_SIZE, bar_register,
 };
-use palisade_abi::plan::{self, Bar, Device, MsixEntry, Plan, bar_flags, device_stop};
+use palisade_abi::plan::{self, Bar, Device, Interrupt, MsixEntry, Plan, bar_flags, device_stop};
 
-/// Access to the registers of the plan's devices: aligned double words at physical addresses.
+use crate::iommu;
+
+/// Access to the registers of the plan's devices and IOMMUs, and to the latter's queues: aligned double words at physical
+/// addresses.
 pub trait DeviceRegisters {
     /// Reads the register at `address`.
     fn read(&self, address: u64) -> u32;
@@ -222,8 +225,8 @@ impl<'a, R: DeviceRegisters> Function<'a, R> {
 
     fn check_interrupts(&self) -> Result<(), Problem> {
         let reachable = |entry: &MsixEntry| {
-            self.message(entry).is_some_and(|(subject, apic_id, _)| {
-                subject == self.device.subject && apic_id <= LAST_APIC_ID
+            self.destination(entry).is_some_and(|(interrupt, apic_id)| {
+                interrupt.subject == self.device.subject && apic_id <= LAST_APIC_ID
             })
         };
         if self.entries().iter().all(reachable) { Ok(()) } else { Err(Problem::Interrupt) }
@@ -239,24 +242,33 @@ impl<'a, R: DeviceRegisters> Function<'a, R> {
 
     fn program_interrupts(&self) {
         for entry in self.entries() {
-            let Some((_, apic_id, vector)) = self.message(entry) else { continue };
+            let Some((address, data)) = self.message(entry) else { continue };
             let registers = self.registers;
             registers.write(entry.address + ENTRY_CONTROL, ENTRY_MASKED);
-            registers.write(entry.address, MESSAGE_ADDRESS | apic_id << 12);
+            registers.write(entry.address, address);
             registers.write(entry.address + 4, 0);
-            registers.write(entry.address + 8, u32::from(vector));
+            registers.write(entry.address + 8, data);
         }
         if let Some(msix) = self.capability(CAPABILITY_MSIX).filter(|_| !self.entries().is_empty()) {
             self.write(msix, self.read(msix) & !MSIX_MASKED | MSIX_ENABLED);
         }
     }
 
-    /// Of an MSI-X entry: whose interrupt it is, the local APIC that its message goes to, and the vector.
-    fn message(&self, entry: &MsixEntry) -> Option<(u16, u32, u8)> {
+    /// Address and data of the message of an MSI-X entry: what an IOMMU remaps, or the vector for the CPU itself.
+    fn message(&self, entry: &MsixEntry) -> Option<(u32, u32)> {
+        let (interrupt, apic_id) = self.destination(entry)?;
+        match self.plan.iommus.get(usize::from(interrupt.iommu)) {
+            Some(iommu) => Some(iommu::message(iommu, interrupt.remap_index)),
+            None => Some((MESSAGE_ADDRESS | apic_id << 12, u32::from(interrupt.host_vector))),
+        }
+    }
+
+    /// Of an MSI-X entry: its interrupt, and the local APIC that it is for.
+    fn destination(&self, entry: &MsixEntry) -> Option<(&'a Interrupt, u32)> {
         let interrupt = self.plan.interrupts.get(usize::from(entry.interrupt))?;
         let subject = self.plan.subjects.get(usize::from(interrupt.subject))?;
         let cpu = self.plan.cpus.get(usize::from(subject.cpu))?;
-        Some((interrupt.subject, cpu.apic_id, interrupt.host_vector))
+        Some((interrupt, cpu.apic_id))
     }
 
     /// The place of a capability in the configuration page.

@@ -14,6 +14,7 @@ pub mod cpuid;
 pub mod device;
 pub mod dispatcher;
 pub mod exit;
+pub mod iommu;
 pub mod mailbox;
 pub mod memory_map;
 mod schedule;

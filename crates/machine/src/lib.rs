@@ -25,7 +25,7 @@ pub use emulator::{Emulator, Program, Version};
 pub use error::Error;
 pub use interrupt::{Interrupts, Signal};
 pub use lines::Lines;
-pub use machine::{Accelerator, Image, Machine, OnReset};
+pub use machine::{Accelerator, Image, Iommu, Machine, OnReset};
 pub use network::{MacAddress, Network, PciAddress, Wire};
 pub use ports::{Claim, PortError, claim_ports};
 pub use run::{Crash, End, Next, Output, Report, Stream, run};

@@ -20,6 +20,8 @@ pub struct Machine<'a> {
     pub cpus: u16,
     /// Who executes the guest's instructions.
     pub accelerator: Accelerator,
+    /// Its IOMMU, if it has one.
+    pub iommu: Option<Iommu>,
     /// What a reset by the guest does.
     pub on_reset: OnReset,
     /// Its network card, if it has one.
@@ -45,6 +47,15 @@ pub enum Accelerator {
     Software,
     /// The computer's own CPU. See [`crate::Emulator::require_nested_svm`].
     Kvm,
+}
+
+/// What stands between the machine's devices and its memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Iommu {
+    /// AMD-Vi.
+    Amd,
+    /// Intel VT-d.
+    Intel,
 }
 
 /// What a reset by the guest does.

@@ -14,7 +14,7 @@ use crate::child::Child;
 use crate::control::{self, Message};
 use crate::machine::path_of;
 use crate::run::{Kind, Source, Started, pipe};
-use crate::{Accelerator, Error, Image, Lines, Machine, Network, OnReset, Stream};
+use crate::{Accelerator, Error, Image, Iommu, Lines, Machine, Network, OnReset, Stream};
 
 /// Starts QEMU at `path` with a machine.
 pub(crate) fn start(path: &Path, machine: &Machine<'_>) -> io::Result<Started> {
@@ -85,7 +85,13 @@ fn arguments(machine: &Machine<'_>, descriptors: &Descriptors) -> Vec<OsString> 
     let mut arguments: Vec<String> = Vec::new();
     let mut add = |words: &[&str]| arguments.extend(words.iter().map(ToString::to_string));
     add(&["-no-user-config", "-nodefaults", "-display", "none", "-monitor", "none", "-S"]);
-    add(&["-M", "q35", "-accel", accelerator, "-cpu", "max"]);
+    // KVM leaves what an IOMMU remaps to QEMU only with its interrupt controllers split.
+    let split = machine.accelerator == Accelerator::Kvm && machine.iommu.is_some();
+    let chipset = if split { "q35,kernel-irqchip=split" } else { "q35" };
+    add(&["-M", chipset, "-accel", accelerator, "-cpu", "max"]);
+    if let Some(iommu) = machine.iommu {
+        add(&["-device", iommu_device(iommu)]);
+    }
     add(&["-m", &format!("{}k", machine.memory.div_ceil(1024)), "-smp", &machine.cpus.to_string()]);
     add(&["-chardev", &into_descriptor("serial", descriptors.serial.as_raw_fd())]);
     add(&["-serial", "chardev:serial"]);
@@ -103,6 +109,14 @@ fn arguments(machine: &Machine<'_>, descriptors: &Descriptors) -> Vec<OsString> 
     arguments.extend(machine.network.iter().flat_map(Network::arguments));
     arguments.extend(control::arguments(descriptors.control.as_raw_fd()));
     arguments.into_iter().map(OsString::from).collect()
+}
+
+const fn iommu_device(iommu: Iommu) -> &'static str {
+    match iommu {
+        // With `pt`, which is on by default, QEMU 9.2 and later let every device past this IOMMU.
+        Iommu::Amd => "amd-iommu,intremap=on,pt=off",
+        Iommu::Intel => "intel-iommu,intremap=on,aw-bits=48",
+    }
 }
 
 /// A character device that writes into a descriptor. `file` waits where a pipe is full, so nothing is lost.

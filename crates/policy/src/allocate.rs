@@ -12,6 +12,7 @@ mod space;
 mod supervisor;
 
 use palisade_abi::layout::{CPU_DATA_SIZE, CPU_STACK_SIZE, PAGE};
+use palisade_abi::plan::Iommu as IommuRecord;
 
 use crate::machine::MachineDescription;
 use crate::plan::{Cpu, Plan};
@@ -61,6 +62,10 @@ pub(crate) fn allocate(system: &System) -> Result<Plan, OutOfMemory> {
         crash_record,
     };
     let subjects = space::subjects(&shared, &mut volatile)?;
+    let iommu_queues = match description.machine.iommu {
+        Some(_) => volatile.cleared(IommuRecord::QUEUES_SIZE, "kernel: queues of the IOMMU")?,
+        None => 0,
+    };
     let method = system.power_off.as_ref().map(|method| method.value.as_str());
     Ok(Plan {
         name: system.name.value.clone(),
@@ -80,6 +85,7 @@ pub(crate) fn allocate(system: &System) -> Result<Plan, OutOfMemory> {
         major_frame_us: times.major_frame_us,
         report,
         crash_record,
+        iommu_queues,
         volatile: volatile.into_ranges(),
     })
 }

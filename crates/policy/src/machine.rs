@@ -1,6 +1,7 @@
 //! Machine files: what hardware a system is made for.
 
 mod devices;
+mod iommu;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -91,8 +92,9 @@ pub(crate) struct Wanted {
 }
 
 /// The machines that need no file.
-pub const BUILT_IN: [(&str, &str); 3] = [
+pub const BUILT_IN: [(&str, &str); 4] = [
     ("qemu-q35", include_str!("../../../machines/qemu-q35.toml")),
+    ("qemu-q35-vtd", include_str!("../../../machines/qemu-q35-vtd.toml")),
     ("bochs", include_str!("../../../machines/bochs.toml")),
     ("qemu-or-bochs", include_str!("../../../machines/qemu-or-bochs.toml")),
 ];
@@ -161,7 +163,13 @@ fn read(name: &str, source: Arc<Source>, wanted: Wanted, problems: &Collector) -
         fields.integer("local_apic", 0..=u64::from(u32::MAX)).map_or(LOCAL_APIC, |address| address.value);
     let ram = ram.into_iter().map(|(start, size)| Occupied { start, size, what: "memory".to_owned() });
     let apic = Occupied { start: local_apic, size: PAGE, what: "the local APIC".to_owned() };
-    let (pci, devices) = devices::read(&fields, ram.chain([apic]).collect(), problems);
+    let occupied: Vec<Occupied> = ram.chain([apic]).collect();
+    let iommu = iommu::read(&fields, &occupied, problems);
+    let registers = iommu.as_ref().map(|iommu| iommu.registers.clone());
+    let (pci, devices) = devices::read(&fields, occupied.into_iter().chain(registers).collect(), problems);
+    if let Some(iommu) = &iommu {
+        iommu.check_devices(&devices, problems);
+    }
     let machine = plan::Machine {
         name: name.to_owned(),
         memory: installed,
@@ -173,7 +181,7 @@ fn read(name: &str, source: Arc<Source>, wanted: Wanted, problems: &Collector) -
         pm_timer_port: fields.integer("pm_timer_port", 1..=u16::MAX).map(|port| port.value),
         reset,
         serial_port: fields.integer("serial_port", 1..=0xfff8).map_or(COM1, |port| port.value),
-        iommu: fields.boolean("iommu").is_some_and(|iommu| iommu.value),
+        iommu: iommu.map(|described| described.iommu),
         pci,
         devices,
     };

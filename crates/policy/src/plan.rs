@@ -34,6 +34,8 @@ pub struct Plan {
     pub report: u64,
     /// The crash record (volatile; never cleared).
     pub crash_record: u64,
+    /// The IOMMU's queues (volatile; cleared at boot), or 0 if the machine has none.
+    pub iommu_queues: u64,
     /// Every volatile range with its owner, for the map file; sorted by address, no overlap.
     pub volatile: Vec<VolatileRange>,
 }
@@ -61,12 +63,32 @@ pub struct Machine {
     pub reset: Vec<PortWrite>,
     /// First I/O port of the serial port that the log uses.
     pub serial_port: u16,
-    /// Whether an IOMMU is there.
-    pub iommu: bool,
+    /// Its IOMMU, if it has one.
+    pub iommu: Option<Iommu>,
     /// Its PCI bus, if the file describes one.
     pub pci: Option<Pci>,
     /// Its PCI devices.
     pub devices: Vec<MachineDevice>,
+}
+
+/// An IOMMU, with every device of the machine behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Iommu {
+    /// Its kind.
+    pub kind: IommuKind,
+    /// Physical address of its registers.
+    pub registers: u64,
+    /// PCI buses behind it, from bus 0 on.
+    pub buses: u16,
+}
+
+/// The kinds of IOMMUs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IommuKind {
+    /// AMD-Vi.
+    Amd,
+    /// Intel VT-d.
+    Intel,
 }
 
 /// A PCI bus.
@@ -395,8 +417,8 @@ pub struct Device {
     pub config: u64,
     /// Its message-signalled interrupts: the entry of its MSI-X table is the index.
     pub interrupts: Vec<DeviceInterrupt>,
-    /// Memory that it shares with its subject: (guest address, physical address, bytes). Without an IOMMU the device can
-    /// reach all other memory too.
+    /// Memory that it shares with its subject: (guest address, physical address, bytes). Behind an IOMMU the device
+    /// reaches it by the guest address and reaches nothing else; without one it can reach all memory, by physical addresses.
     pub dma: Vec<(u64, u64, u64)>,
 }
 

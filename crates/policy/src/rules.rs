@@ -128,6 +128,7 @@ static RULES: &[&Rule] = &[
     &machine::DEVICES,
     &machine::BARS,
     &machine::MSIX,
+    &machine::IOMMU,
     &machine::PORT_OWNERS,
     &machine::DEVICE_OWNERS,
 ];

@@ -105,6 +105,12 @@ pub(crate) fn port_write_u32(port: u16, value: u32) {
     unsafe { asm!("out dx, eax", in("dx") port, in("eax") value, options(nomem, nostack, preserves_flags)) };
 }
 
+/// Writes everything that is only in caches to memory.
+pub(crate) fn write_back_caches() {
+    // SAFETY: memory looks the same to programs before and after it.
+    unsafe { asm!("wbinvd", options(nostack, preserves_flags)) };
+}
+
 /// Halts with interrupts disabled, for ever.
 pub(crate) fn halt_for_ever() -> ! {
     loop {

@@ -7,7 +7,8 @@ use zerocopy::{FromBytes, Immutable, KnownLayout};
 use super::{
     Bar, CHECKSUM_START, CodeRange, Cpu, CpuidLeaf, Device, FatalAction, Frame, Group, Header, Interrupt,
     Iommu, MAGIC, MemoryRange, MsixEntry, NONE, Partition, PortWrite, SourceEvent, Subject, Table,
-    TargetEvent, VERSION, bar_flags, checksum, device_stop, source_action, source_flags, target_action,
+    TargetEvent, VERSION, bar_flags, checksum, device_stop, iommu_kind, source_action, source_flags,
+    target_action,
 };
 use crate::layout::{MAX_CPUS, MAX_EVENTS, MAX_SUBJECTS, PAGE};
 
@@ -167,7 +168,10 @@ impl<'a> Plan<'a> {
                 && (i.guest_vector == 0 || i.guest_vector >= 32)
                 && usize::from(i.subject) < counts
                 && self.has_its_vector_alone(i)
-                && (i.iommu == NONE || usize::from(i.iommu) < self.iommus.len())
+                && match i.iommu {
+                    NONE => i.remap_index == 0,
+                    iommu => usize::from(iommu) < self.iommus.len() && i.remap_index < REMAPPED,
+                }
         })?;
         each(self.devices, Table::Devices, |d| {
             usize::from(d.subject) < counts
@@ -181,7 +185,18 @@ impl<'a> Plan<'a> {
             b.index < 7 - registers && b.flags & !bar_flags::ALL == 0
         })?;
         each(self.msix, Table::MsixEntries, |m| usize::from(m.interrupt) < self.interrupts.len())?;
-        each(self.iommus, Table::Iommus, |i| matches!(i.kind, 1 | 2))
+        each(self.iommus, Table::Iommus, |i| {
+            let (table, queues) = (i.device_table, i.queues);
+            let known = match i.kind {
+                iommu_kind::AMD => i.interrupt_table == 0 && i.device_table_size <= AMD_DEVICE_TABLE,
+                iommu_kind::INTEL => i.interrupt_table != 0 && u64::from(i.device_table_size) == PAGE,
+                _ => false,
+            };
+            known
+                && [i.registers, table, i.interrupt_table, queues].into_iter().all(paged)
+                && [i.registers, table, queues, u64::from(i.device_table_size)].iter().all(|p| *p != 0)
+                && u64::from(i.device_table_size).is_multiple_of(PAGE)
+        })
     }
 
     /// Whether no other interrupt arrives at the same CPU by the same vector.
@@ -409,5 +424,9 @@ const fn fits(start: u64, size: u64) -> bool {
     start <= ADDRESS_END && size <= ADDRESS_END - start
 }
 
+/// Entries of an interrupt remapping table that can be used: larger indices would look like delivery modes to AMD's.
+const REMAPPED: u16 = 256;
+/// Bytes of AMD's largest device table: 32 for each of 65,536 functions.
+const AMD_DEVICE_TABLE: u32 = 2 << 20;
 /// End of the physical addresses a plan may name: guest-physical ones reach higher than 4 GiB.
 const ADDRESS_END: u64 = 1 << 36;

@@ -4,7 +4,7 @@ use palisade_abi::layout::MAX_EVENTS;
 use palisade_abi::plan::{
     Bar, CHECKSUM_START, CodeRange, Cpu, CpuidLeaf, Device, Frame, Group, Header, Interrupt, Iommu, MAGIC,
     MemoryRange, MsixEntry, NONE, Partition, PortWrite, SourceEvent, Subject, TABLES, TableRef, TargetEvent,
-    VERSION, checksum, padded, source_action, source_flags, target_action,
+    VERSION, checksum, iommu_kind, padded, source_action, source_flags, target_action,
 };
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
@@ -92,7 +92,7 @@ impl Tables {
             devices: vec![Device { subject: 3, bars: 1, msix: 1, ..Device::default() }],
             bars: vec![Bar { address: 0xfe00_0000, size: 0x4000, index: 4, ..Bar::default() }],
             msix: vec![MsixEntry { address: 0xfe00_1000, interrupt: 0, reserved: [0; 3] }],
-            iommus: vec![Iommu { kind: 1, ..Iommu::default() }],
+            iommus: vec![iommu()],
             ..Self::small()
         };
         tables.subjects[3].cpuids = 1;
@@ -233,5 +233,16 @@ fn interrupt() -> Interrupt {
         iommu: 0,
         pin: NONE,
         ..Interrupt::default()
+    }
+}
+
+fn iommu() -> Iommu {
+    Iommu {
+        kind: iommu_kind::INTEL,
+        device_table_size: 4096,
+        registers: 0xfed9_0000,
+        device_table: 0x15_0000,
+        interrupt_table: 0x15_1000,
+        queues: 0xb1_0000,
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use palisade_abi::layout::{CPU_DATA_SIZE, CPU_STACK_SIZE, PAGE};
-use palisade_abi::plan::target_action;
+use palisade_abi::plan::{self, target_action};
 
 use super::System;
 use super::info::Memory;
@@ -23,6 +23,10 @@ pub(super) enum Purpose {
     Plan,
     /// Registers of the local APIC.
     LocalApic,
+    /// Registers of an IOMMU.
+    Iommu,
+    /// An IOMMU's queues.
+    IommuQueues,
     /// The report page.
     Report,
     /// The crash record.
@@ -87,6 +91,11 @@ pub(super) fn holdings(system: &System<'_>) -> Vec<Holding> {
         add(guard, PAGE, Purpose::StackGuard, format!("the guard page of CPU {cpu}'s kernel stack"));
         add(record.data, CPU_DATA_SIZE, Purpose::CpuData { cpu }, format!("the kernel data of CPU {cpu}"));
         add(record.host_area, PAGE, Purpose::HostArea { cpu }, format!("the host area of CPU {cpu}"));
+    }
+    for record in system.plan.iommus {
+        add(record.registers, record.registers_size(), Purpose::Iommu, "the IOMMU".to_owned());
+        let name = "the queues of the IOMMU".to_owned();
+        add(record.queues, plan::Iommu::QUEUES_SIZE, Purpose::IommuQueues, name);
     }
     for (partition, record) in system.plan.partitions.iter().enumerate() {
         let name = format!("the scheduling info of partition {partition}");
@@ -154,11 +163,11 @@ fn check_place(system: &System<'_>, holding: &Holding, findings: &mut Findings) 
     let listed = system.ram.cover(start, size);
     match holding.purpose {
         Purpose::Kernel | Purpose::Plan | Purpose::StackGuard => return,
-        Purpose::LocalApic => {
+        Purpose::LocalApic | Purpose::Iommu => {
             let overlaps = system.ram.touch(start, holding.end());
             let page = start != 0 && start.is_multiple_of(PAGE);
             findings.require(page && !overlaps, &MEMORY_LISTED, || {
-                format!("the local APIC at {start:#x} is no page of its own outside the listed memory")
+                format!("{name} at {start:#x} is no page of its own outside the listed memory")
             });
             return;
         }
@@ -175,6 +184,7 @@ fn check_place(system: &System<'_>, holding: &Holding, findings: &mut Findings) 
         | Purpose::Stack { .. }
         | Purpose::CpuData { .. }
         | Purpose::HostArea { .. }
+        | Purpose::IommuQueues
         | Purpose::SchedulingInfo { .. }
         | Purpose::State { .. } => {}
     }

@@ -43,6 +43,9 @@ fn grants(system: &System<'_>, holdings: &[Holding], cpu: usize) -> Vec<Grant> {
         let own = match holding.purpose {
             Purpose::Plan => Some((Access::READ, true)),
             Purpose::LocalApic => Some((REGISTERS, true)),
+            // The boot CPU looks after them.
+            Purpose::Iommu => (cpu == 0).then_some((REGISTERS, true)),
+            Purpose::IommuQueues => (cpu == 0).then_some((Access::READ_WRITE, true)),
             Purpose::Report | Purpose::CrashRecord => Some((Access::READ_WRITE, true)),
             Purpose::Stack { cpu: owner } | Purpose::CpuData { cpu: owner } => {
                 (owner == cpu).then_some((Access::READ_WRITE, true))

@@ -12,6 +12,7 @@ mod devices;
 mod facts;
 mod file;
 mod info;
+mod iommu;
 mod kernel_memory;
 mod kernel_tables;
 mod processor;
@@ -128,6 +129,8 @@ struct System<'a> {
     filled_in: Ranges,
     subjects: Vec<Subject<'a>>,
     devices: Vec<Device<'a>>,
+    /// What each device reaches through the IOMMU; `None` where there is none.
+    confined: Vec<Option<Space>>,
     /// The addresses of all devices, in order.
     areas: Vec<Area>,
     /// What each CPU's kernel tables map.
@@ -153,6 +156,7 @@ impl<'a> System<'a> {
         }
         let subjects = Subject::read_all(image, plan_end, plan, &mut tables, findings);
         let devices = Device::read_all(plan, findings);
+        let confined = iommu::read(image, plan_end, plan, &devices, &mut tables, findings);
         let (ram, cleared) = (Ranges::of(plan.ram), Ranges::of(plan.clear));
         let filled_in = plan.subjects.iter().flat_map(|s| {
             [
@@ -171,6 +175,7 @@ impl<'a> System<'a> {
             cleared,
             filled_in,
             subjects,
+            confined,
             areas: devices::areas(&devices),
             devices,
             kernels,

@@ -6,12 +6,12 @@ use palisade_abi::nic_config::{Header, MAGIC};
 use zerocopy::FromBytes;
 
 use super::System;
-use super::devices::{Area, AreaContent};
+use super::devices::{Area, AreaContent, Device};
 use super::rules::{
-    CONFIGURATION_READ_ONLY, Findings, INTERRUPT_TABLES_HIDDEN, MEMORY_LISTED, REGISTERS_OWNED,
-    REGISTERS_UNCACHED, SHARED_WITH_DEVICE,
+    CONFIGURATION_READ_ONLY, DEVICE_CONFINED, Findings, INTERRUPT_TABLES_HIDDEN, MEMORY_LISTED,
+    REGISTERS_OWNED, REGISTERS_UNCACHED, SHARED_WITH_DEVICE,
 };
-use super::space::{Access, Piece};
+use super::space::{Access, Piece, Space};
 use super::subjects::Subject;
 
 /// Checks that every subject reaches memory that is listed, and registers of its own devices, and nothing else.
@@ -24,15 +24,22 @@ pub(super) fn check(system: &System<'_>, findings: &mut Findings) {
                 check_outside(system, subject, piece, findings);
             }
         }
-        if system.devices.iter().any(|device| usize::from(device.record.subject) == subject.id) {
-            check_shared(subject, findings);
+        for (device, confined) in system.devices.iter().zip(&system.confined) {
+            if usize::from(device.record.subject) == subject.id {
+                check_shared(subject, device, confined.as_ref(), findings);
+            }
         }
     }
 }
 
-/// A driver tells its device physical addresses. It computes them from its configuration, which must be right: a device
-/// writes wherever it was told.
-fn check_shared(subject: &Subject<'_>, findings: &mut Findings) {
+/// A driver tells its device addresses. It computes them from its configuration, which must be right: a device writes wherever
+/// it was told, or wherever it can through an IOMMU.
+fn check_shared(
+    subject: &Subject<'_>,
+    device: &Device<'_>,
+    confined: Option<&Space>,
+    findings: &mut Findings,
+) {
     let name = subject.name;
     let content = subject.content(CONFIG, size_of::<Header>() as u64);
     let header = content.and_then(|bytes| Header::read_from_bytes(bytes).ok()).filter(|h| h.magic == MAGIC);
@@ -40,12 +47,25 @@ fn check_shared(subject: &Subject<'_>, findings: &mut Findings) {
         findings.add(&SHARED_WITH_DEVICE, || format!("{name} has no configuration at {CONFIG:#x}"));
         return;
     };
+    let phys = subject.reach.translate_range(dma, dma_size);
     let own = dma_size > 0
-        && subject.reach.translate_range(dma, dma_size) == Some(dma_address)
+        && phys.is_some_and(|phys| confined.is_some() || phys == dma_address)
         && subject.reach.all(dma, dma_size, |access| access == Access::READ_WRITE);
     findings.require(own, &SHARED_WITH_DEVICE, || {
         format!(
             "{name} lets its device use {dma_size:#x} bytes at {dma_address:#x}, which are not its memory at {dma:#x}"
+        )
+    });
+    let Some(space) = confined else { return };
+    let exactly = phys.is_some()
+        && space.translate_range(dma_address, dma_size) == phys
+        && space.size() == dma_size
+        && space.all(dma_address, dma_size, |access| access == Access::READ_WRITE);
+    findings.require(exactly, &DEVICE_CONFINED, || {
+        format!(
+            "{}: through the IOMMU it does not reach exactly the {dma_size:#x} bytes of {name} at {dma:#x}, by the address \
+             {dma_address:#x}",
+            device.name
         )
     });
 }

@@ -47,7 +47,7 @@ rules! {
     NAMES_UNIQUE "names-unique"
         "Every subject has a name, and no two have the same.";
     UNJUDGED_NONE "unjudged-none"
-        "The plan has no IOMMUs, wired interrupts or registers behind I/O ports: this version has no rules that would judge them.";
+        "The plan has one IOMMU at most, and no wired interrupts or registers behind I/O ports: this version has no rules that would judge them.";
     DEVICE_RECORDS "device-records"
         "Every device is a function of its own whose page is where it belongs in one configuration space, and every record belongs to one device.";
     DEVICE_SPACE "device-space-distinct"
@@ -55,11 +55,15 @@ rules! {
     INTERRUPTS_OWNED "interrupts-owned"
         "Every device interrupt has an MSI-X entry of its own, in the registers of a device of the same subject.";
     DRIVERS_TRUSTED "drivers-trusted"
-        "Only the subject nic drives devices: without an IOMMU, a device that was started can reach all memory.";
+        "Without an IOMMU only the subject nic drives devices, for a device that was started can reach all memory.";
+    DEVICE_CONFINED "device-confined"
+        "Behind an IOMMU a device reaches exactly the memory that its driver's configuration names, at the address given there, and every other function of every bus reaches nothing.";
+    INTERRUPTS_REMAPPED "interrupts-remapped"
+        "An IOMMU passes on exactly the plan's device interrupts, each from its own device only and to its own vector and CPU.";
     DEVICE_CONTROL "device-control"
         "A device is started by an event that its driver raises itself, and reaches no memory while its driver is reset.";
     SHARED_WITH_DEVICE "shared-with-device"
-        "The memory whose physical address a driver's configuration gives for its device is the driver's own, all of it, at that address.";
+        "The memory that a driver's configuration names for its device is the driver's own, all of it; without an IOMMU the address for the device is the physical one.";
     REGISTERS_OWNED "registers-owned"
         "Only its driver reaches the registers of a device, and cannot execute them.";
     CONFIGURATION_READ_ONLY "configuration-read-only"
@@ -67,11 +71,11 @@ rules! {
     INTERRUPT_TABLES_HIDDEN "interrupt-tables-hidden"
         "No subject reaches registers that an MSI-X table lies among.";
     REGISTERS_UNCACHED "registers-uncached"
-        "The local APIC and the registers and configuration of devices are mapped uncached, memory is mapped write-back.";
+        "The local APIC, the IOMMU and the registers and configuration of devices are mapped uncached, memory is mapped write-back.";
     TABLES_IN_IMAGE "tables-inside-image"
-        "Every page table, I/O bitmap and MSR bitmap lies in the image, outside the kernel and the plan.";
+        "Every page table, table of an IOMMU, I/O bitmap and MSR bitmap lies in the image, outside the kernel and the plan.";
     TABLES_ARE_TREES "tables-are-trees"
-        "Every page table is used exactly once, and no address space has more than 4,096 separate pieces.";
+        "Every page table or table of an IOMMU is used exactly once, and no address space has more than 4,096 separate pieces.";
     TABLE_BITS "table-bits"
         "Table entries have the bits their format needs and no others: no reserved, user or caching bits; accessed and dirty preset.";
     NESTED_EQUAL "nested-tables-equal"

@@ -70,6 +70,8 @@ fn is_permitted(subject: &Subject<'_>, piece: &Piece, holding: &Holding) -> bool
         Purpose::Kernel
         | Purpose::Plan
         | Purpose::LocalApic
+        | Purpose::Iommu
+        | Purpose::IommuQueues
         | Purpose::Stack { .. }
         | Purpose::StackGuard
         | Purpose::CpuData { .. }

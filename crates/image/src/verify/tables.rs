@@ -1,7 +1,8 @@
-//! Decodes the four kinds of page tables.
+//! Decodes the six kinds of page tables.
 //!
 //! Formats: AMD64 Architecture Programmer's Manual volume 2, sections 5.3 (long-mode tables) and 15.25 (nested ones);
-//! Intel Software Developer's Manual volume 3, section "The Extended Page Table Mechanism".
+//! Intel Software Developer's Manual volume 3, section "The Extended Page Table Mechanism"; AMD I/O virtualization
+//! specification (48882), 2.2.3; Intel VT-d specification, 9.8.
 
 use std::collections::BTreeMap;
 
@@ -23,6 +24,10 @@ pub(super) enum Format {
     Npt,
     /// Intel extended page tables.
     Ept,
+    /// What AMD's IOMMU translates for a device.
+    AmdDevice,
+    /// What Intel's IOMMU translates for a device.
+    IntelDevice,
 }
 
 /// The pages that are page tables, and whose.
@@ -32,6 +37,33 @@ pub(super) struct TablePages {
 }
 
 impl TablePages {
+    /// The content of the page at `location`, which is a table of `owner` from now on. It is none if it is a table already, or
+    /// lies where no table may be: outside the image or before `first`.
+    pub(super) fn claim<'a>(
+        &mut self,
+        image: Image<'a>,
+        first: u64,
+        (location, phys): (u64, Option<u64>),
+        owner: &str,
+        findings: &mut Findings,
+    ) -> Option<&'a [u8]> {
+        let phys = phys.filter(|p| *p >= first && p.is_multiple_of(PAGE));
+        let Some((phys, content)) = phys.and_then(|p| Some((p, image.page(p)?))) else {
+            findings.add(&TABLES_IN_IMAGE, || {
+                format!("{owner}: the table at {location:#x} is not in the image's part for tables")
+            });
+            return None;
+        };
+        if let Some(other) = self.pages.get(&phys) {
+            findings.add(&TABLES_ARE_TREES, || {
+                format!("{owner}: the table at {phys:#x} is used already: {other}")
+            });
+            return None;
+        }
+        self.pages.insert(phys, owner.to_owned());
+        Some(content)
+    }
+
     /// Every page with its owner.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &str)> {
         self.pages.iter().map(|(phys, owner)| (*phys, owner.as_str()))
@@ -78,28 +110,13 @@ struct Walk<'t, 'a> {
 
 impl Walk<'_, '_> {
     fn table(&mut self, location: u64, level: u32, base: u64, above: Access) {
-        let owner = &self.tree.owner;
         let phys = match self.tree.nested {
             None => Some(location),
             Some(nested) => nested.translate(location),
         };
-        let content = phys
-            .filter(|p| *p >= self.tree.first)
-            .and_then(|p| Some((p, self.tree.image.page(p)?)))
-            .filter(|(p, _)| p.is_multiple_of(PAGE));
-        let Some((phys, content)) = content else {
-            self.findings.add(&TABLES_IN_IMAGE, || {
-                format!("{owner}: the table at {location:#x} is not in the image's part for tables")
-            });
-            return;
-        };
-        if let Some(other) = self.pages.pages.get(&phys) {
-            self.findings.add(&TABLES_ARE_TREES, || {
-                format!("{owner}: the table at {phys:#x} is used already: {other}")
-            });
-            return;
-        }
-        self.pages.pages.insert(phys, owner.clone());
+        let Tree { image, first, owner, .. } = self.tree;
+        let content = self.pages.claim(*image, *first, (location, phys), owner, self.findings);
+        let Some((phys, content)) = phys.zip(content) else { return };
         self.walked.tables.push((location, phys));
         for number in 0..ENTRIES {
             let entry = u64_at(content, number * 8).unwrap_or(0);
@@ -111,19 +128,23 @@ impl Walk<'_, '_> {
 
     fn entry(&mut self, entry: u64, level: u32, address: u64, above: Access) {
         let owner = &self.tree.owner;
-        let bits = bits(self.tree.format);
+        let bits = bits(self.tree.format, level);
         if entry & bits.present == 0 {
-            self.findings.add(&TABLE_BITS, || {
-                format!("{owner}: the entry for {address:#x} is absent but not zero: {entry:#x}")
+            self.findings.require(entry == bits.absent, &TABLE_BITS, || {
+                format!("{owner}: the entry for {address:#x} is absent but not empty: {entry:#x}")
             });
             return;
         }
-        let large = entry & LARGE != 0 && level > 1;
+        let large = level > 1
+            && match self.tree.format {
+                Format::AmdDevice => entry & AMD_NEXT_LEVEL == 0,
+                _ => entry & LARGE != 0,
+            };
         let page = large || level == 1;
         let (required, allowed) =
             if page { (bits.page, bits.page_allowed) } else { (bits.table, bits.table_allowed) };
         let dirty = if page && entry & WRITE != 0 { bits.dirty } else { 0 };
-        let size = if large { LARGE } else { 0 };
+        let size = if large && self.tree.format != Format::AmdDevice { LARGE } else { 0 };
         let stray = entry & !ADDRESS & !(required | allowed | size);
         let out_of_place = large && (level != 2 || !(entry & ADDRESS).is_multiple_of(LARGE_PAGE));
         let half_cached = match self.tree.format {
@@ -131,6 +152,7 @@ impl Walk<'_, '_> {
             Format::Kernel | Format::Guest | Format::Npt => {
                 matches!(entry & allowed & UNCACHED, WRITE_THROUGH | NO_CACHE)
             }
+            Format::AmdDevice | Format::IntelDevice => false,
         };
         if entry & (required | dirty) != required | dirty || stray != 0 || out_of_place || half_cached {
             self.findings.add(&TABLE_BITS, || {
@@ -162,6 +184,8 @@ impl Walk<'_, '_> {
 struct Bits {
     /// At least one is set in an entry that is present.
     present: u64,
+    /// An entry that is not present.
+    absent: u64,
     /// All set in an entry that refers to a table.
     table: u64,
     /// May be set there too.
@@ -174,10 +198,11 @@ struct Bits {
     dirty: u64,
 }
 
-const fn bits(format: Format) -> Bits {
+const fn bits(format: Format, level: u32) -> Bits {
     match format {
         Format::Kernel => Bits {
             present: PRESENT,
+            absent: 0,
             table: PRESENT,
             table_allowed: WRITE | ACCESSED | NO_EXECUTE,
             page: PRESENT,
@@ -186,6 +211,7 @@ const fn bits(format: Format) -> Bits {
         },
         Format::Guest => Bits {
             present: PRESENT,
+            absent: 0,
             table: PRESENT | ACCESSED,
             table_allowed: WRITE | NO_EXECUTE,
             page: PRESENT | ACCESSED,
@@ -195,6 +221,7 @@ const fn bits(format: Format) -> Bits {
         // Nested tables are walked as if from user mode: every level needs the user bit (APM volume 2, 15.25.5).
         Format::Npt => Bits {
             present: PRESENT,
+            absent: 0,
             table: PRESENT | ACCESSED | USER,
             table_allowed: WRITE | NO_EXECUTE,
             page: PRESENT | ACCESSED | USER,
@@ -203,10 +230,30 @@ const fn bits(format: Format) -> Bits {
         },
         Format::Ept => Bits {
             present: EPT_READ | EPT_WRITE | EPT_EXECUTE,
+            absent: 0,
             table: EPT_READ,
             table_allowed: EPT_WRITE | EPT_EXECUTE,
             page: EPT_READ,
             page_allowed: EPT_WRITE | EPT_EXECUTE | EPT_WRITE_BACK,
+            dirty: 0,
+        },
+        // An absent entry has a next level nevertheless: QEMU reports no access that ends at a zero.
+        Format::AmdDevice => Bits {
+            present: PRESENT,
+            absent: 1 << 9,
+            table: PRESENT | AMD_READ | AMD_WRITE | (level as u64 - 1) << 9,
+            table_allowed: 0,
+            page: PRESENT | AMD_READ,
+            page_allowed: AMD_WRITE,
+            dirty: 0,
+        },
+        Format::IntelDevice => Bits {
+            present: EPT_READ | EPT_WRITE,
+            absent: 0,
+            table: EPT_READ | EPT_WRITE,
+            table_allowed: 0,
+            page: EPT_READ,
+            page_allowed: EPT_WRITE,
             dirty: 0,
         },
     }
@@ -219,6 +266,8 @@ const fn access(entry: u64, format: Format) -> Access {
             execute: entry & EPT_EXECUTE != 0,
             uncached: entry & EPT_MEMORY_TYPE == EPT_UNCACHED,
         },
+        Format::AmdDevice => Access { write: entry & AMD_WRITE != 0, ..Access::READ },
+        Format::IntelDevice => Access { write: entry & EPT_WRITE != 0, ..Access::READ },
         Format::Kernel | Format::Guest | Format::Npt => Access {
             write: entry & WRITE != 0,
             execute: entry & NO_EXECUTE == 0,
@@ -254,3 +303,7 @@ const EPT_EXECUTE: u64 = 1 << 2;
 const EPT_MEMORY_TYPE: u64 = 7 << 3;
 const EPT_UNCACHED: u64 = 0 << 3;
 const EPT_WRITE_BACK: u64 = 6 << 3;
+
+const AMD_NEXT_LEVEL: u64 = 7 << 9;
+const AMD_READ: u64 = 1 << 61;
+const AMD_WRITE: u64 = 1 << 62;

@@ -4,8 +4,9 @@ use std::mem::{offset_of, size_of};
 
 use palisade_abi::layout::{IMAGE_BASE, PAGE, SUBJECT_INFO, SUBJECT_INFO_SIZE};
 use palisade_abi::plan::{
-    CHECKSUM_START, Cpu, CpuidLeaf, Header, MAGIC, SourceEvent, Subject, Table, checksum,
+    CHECKSUM_START, Cpu, CpuidLeaf, Header, Iommu, MAGIC, SourceEvent, Subject, Table, checksum, iommu_kind,
 };
+use palisade_policy::plan::IommuKind;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::system;
@@ -24,6 +25,8 @@ pub(crate) enum Tree {
     Guest(usize),
     Npt(usize),
     Ept(usize),
+    /// What the IOMMU translates for the card.
+    Device,
 }
 
 /// Bits of table entries.
@@ -47,9 +50,9 @@ pub(crate) enum Rights {
 }
 
 impl Damage {
-    /// A copy of the good image.
-    pub(crate) fn new() -> Self {
-        let file = system::image().to_vec();
+    /// A copy of the good image for a machine with this IOMMU.
+    pub(crate) fn new(iommu: Option<IommuKind>) -> Self {
+        let file = system::image_behind(iommu).to_vec();
         let pages = (SEGMENT..file.len()).step_by(PAGE as usize);
         let plan = pages.into_iter().find(|at| file[*at..].starts_with(&MAGIC.to_le_bytes()));
         Self { file, plan: plan.expect("there is a plan") }
@@ -103,6 +106,42 @@ impl Damage {
             if found {
                 return self.record(Table::Cpuid, index, change);
             }
+        }
+    }
+
+    pub(crate) fn read_iommu(&self) -> Iommu {
+        let place = self.plan + self.read_header().tables[Table::Iommus as usize].offset as usize;
+        Iommu::read_from_prefix(&self.file[place..]).expect("it is there").0
+    }
+
+    /// Changes a word at a physical address.
+    pub(crate) fn word(&mut self, phys: u64, change: impl FnOnce(u64) -> u64) {
+        let word = change(self.read_word(phys));
+        self.at(phys)[..8].copy_from_slice(&word.to_le_bytes());
+    }
+
+    fn read_word(&mut self, phys: u64) -> u64 {
+        u64::from_le_bytes(self.at(phys)[..8].try_into().expect("eight bytes"))
+    }
+
+    /// The IOMMU's entry for a function of bus 0: AMD's in the device table, or Intel's context entry.
+    pub(crate) fn device_entry(&mut self, function: u64) -> u64 {
+        let iommu = self.read_iommu();
+        if iommu.kind == iommu_kind::AMD {
+            iommu.device_table + function * 32
+        } else {
+            (self.read_word(iommu.device_table) & ADDRESS) + function * 16
+        }
+    }
+
+    /// The IOMMU's entry for the interrupt with this index: of the card's own table (AMD), or of the only one.
+    pub(crate) fn interrupt_entry(&mut self, index: u64) -> u64 {
+        let iommu = self.read_iommu();
+        if iommu.kind == iommu_kind::AMD {
+            let entry = self.device_entry(system::CARD);
+            (self.read_word(entry + 16) & ADDRESS) + index * 4
+        } else {
+            iommu.interrupt_table + index * 16
         }
     }
 
@@ -229,14 +268,17 @@ impl Damage {
                 let root = self.read_subject(id).guest_root;
                 self.phys(id, root)
             }
+            Tree::Device => {
+                let entry = self.device_entry(system::CARD);
+                self.read_word(entry) & ADDRESS
+            }
             Tree::Npt(id) => self.read_subject(id).npt_root,
             Tree::Ept(id) => self.read_subject(id).ept_root,
         }
     }
 
     fn read_entry(&mut self, table: u64, address: u64, level: u32) -> u64 {
-        let bytes = &self.at(table + index(address, level) * 8)[..8];
-        u64::from_le_bytes(bytes.try_into().expect("eight bytes"))
+        self.read_word(table + index(address, level) * 8)
     }
 }
 

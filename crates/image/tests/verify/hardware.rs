@@ -16,7 +16,7 @@ pub(crate) fn machine(usable: Vec<(u64, u64)>) -> Machine {
         pm_timer_port: Some(0x608),
         reset: vec![PortWrite { port: 0xcf9, width: 1, value: 6 }],
         serial_port: 0x3f8,
-        iommu: false,
+        iommu: None,
         pci: None,
         devices: Vec::new(),
     }

@@ -7,11 +7,21 @@ mod mutations;
 mod system;
 
 use palisade_image::verify::{Expected, RULES, verify};
+use palisade_policy::plan::IommuKind;
 
 #[test]
 fn a_packed_image_satisfies_every_rule() {
     let verdict = verify(system::image(), &Expected { kernel: Some(system::kernel()) });
     assert!(verdict.is_good(), "{:#?}", verdict.findings);
+}
+
+#[test]
+fn an_image_for_a_machine_with_an_iommu_satisfies_every_rule_and_leaves_nothing_to_be_said() {
+    for kind in [IommuKind::Amd, IommuKind::Intel] {
+        let image = system::image_behind(Some(kind));
+        let verdict = verify(image, &Expected { kernel: Some(system::kernel()) });
+        assert!(verdict.is_good() && verdict.notes.is_empty(), "{kind:?}: {:#?}", verdict.findings);
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod devices;
 mod file;
+mod iommu;
 mod kernel;
 mod machine;
 mod subjects;
@@ -10,6 +11,7 @@ mod tables;
 use std::collections::BTreeSet;
 
 use palisade_image::verify::{Expected, verify};
+use palisade_policy::plan::IommuKind;
 
 use crate::damage::Damage;
 use crate::system;
@@ -21,6 +23,8 @@ pub(crate) struct Mutation {
     pub(crate) rule: &'static str,
     /// The other rules that it breaks too.
     pub(crate) also: &'static [&'static str],
+    /// The IOMMU of the machine that the image is for.
+    pub(crate) iommu: Option<IommuKind>,
     pub(crate) damage: fn(&mut Damage),
 }
 
@@ -31,7 +35,18 @@ const fn breaks(
     name: &'static str,
     damage: fn(&mut Damage),
 ) -> Mutation {
-    Mutation { name, rule, also, damage }
+    Mutation { name, rule, also, iommu: None, damage }
+}
+
+/// The same for an image whose machine has an IOMMU.
+const fn breaks_behind(
+    iommu: IommuKind,
+    rule: &'static str,
+    also: &'static [&'static str],
+    name: &'static str,
+    damage: fn(&mut Damage),
+) -> Mutation {
+    Mutation { iommu: Some(iommu), ..breaks(rule, also, name, damage) }
 }
 
 /// All of them.
@@ -39,6 +54,7 @@ pub(crate) fn all() -> Vec<&'static Mutation> {
     [
         devices::MUTATIONS,
         file::MUTATIONS,
+        iommu::MUTATIONS,
         tables::MUTATIONS,
         kernel::MUTATIONS,
         machine::MUTATIONS,
@@ -53,9 +69,10 @@ pub(crate) fn all() -> Vec<&'static Mutation> {
 fn all_damage_is_found_by_exactly_the_rules_it_breaks() {
     let mut wrong = Vec::new();
     for mutation in all() {
-        let mut damaged = Damage::new();
+        let mut damaged = Damage::new(mutation.iommu);
         (mutation.damage)(&mut damaged);
-        assert_ne!(damaged.file, system::image(), "{}: nothing is damaged", mutation.name);
+        let good = system::image_behind(mutation.iommu);
+        assert!(damaged.file != good, "{}: nothing is damaged", mutation.name);
         let findings = verify(&damaged.file, &Expected { kernel: Some(system::kernel()) }).findings;
         let found: BTreeSet<&str> = findings.iter().map(|f| f.rule.id).collect();
         let expected: BTreeSet<&str> = mutation.also.iter().copied().chain([mutation.rule]).collect();

@@ -12,8 +12,9 @@ use palisade_abi::nic_config;
 use palisade_abi::plan::{FatalAction, source_action, target_action};
 use palisade_image::Image;
 use palisade_policy::plan::{
-    Backing, Channel, Cpu, Device, DeviceInterrupt, Exceptions, InfoVersion, Partition, Plan, PortWrite,
-    Region, Resource, ResourceData, Rights, SourceEvent, Subject, SubjectKind, TargetEvent, VolatileRange,
+    Backing, Channel, Cpu, Device, DeviceInterrupt, Exceptions, InfoVersion, Iommu, IommuKind, Partition,
+    Plan, PortWrite, Region, Resource, ResourceData, Rights, SourceEvent, Subject, SubjectKind, TargetEvent,
+    VolatileRange,
 };
 use zerocopy::IntoBytes;
 
@@ -43,6 +44,10 @@ pub(crate) const STOPPED: u8 = 3;
 pub(crate) const START: u8 = 4;
 pub(crate) const PAUSED: u8 = 5;
 
+/// The function of the card on bus 0.
+pub(crate) const CARD: u64 = 0x18;
+/// Physical address of the registers of the IOMMU, where there is one.
+pub(crate) const IOMMU: u64 = 0xfed8_0000;
 /// Where the driver sees its registers.
 pub(crate) const DRIVER_REGISTERS: u64 = DEVICES + 2 * PAGE;
 /// Where the unikernel sees its private key.
@@ -54,9 +59,23 @@ pub(crate) fn image() -> &'static [u8] {
 }
 
 pub(crate) fn packed() -> &'static Image {
-    static PACKED: LazyLock<Image> =
-        LazyLock::new(|| palisade_image::pack(&plan(), kernel()).expect("the plan can be packed"));
+    static PACKED: LazyLock<Image> = LazyLock::new(|| packed_from(&plan()));
     &PACKED
+}
+
+/// The image of [`confined`] with [`kernel`], or that of [`plan`].
+pub(crate) fn image_behind(iommu: Option<IommuKind>) -> &'static [u8] {
+    static AMD: LazyLock<Image> = LazyLock::new(|| packed_from(&confined(IommuKind::Amd)));
+    static INTEL: LazyLock<Image> = LazyLock::new(|| packed_from(&confined(IommuKind::Intel)));
+    match iommu {
+        None => image(),
+        Some(IommuKind::Amd) => &AMD.bytes,
+        Some(IommuKind::Intel) => &INTEL.bytes,
+    }
+}
+
+fn packed_from(plan: &Plan) -> Image {
+    palisade_image::pack(plan, kernel()).expect("the plan can be packed")
 }
 
 /// Something that looks like the kernel: text with both Multiboot headers, constants, data.
@@ -130,8 +149,27 @@ pub(crate) fn plan() -> Plan {
         major_frame_us: 10_000,
         report: shared.report,
         crash_record: shared.crash_record,
+        iommu_queues: 0,
         volatile: memory.ranges,
     }
+}
+
+/// The plan of the same system on a machine with an IOMMU: driver and device share memory at the driver's address.
+pub(crate) fn confined(kind: IommuKind) -> Plan {
+    let mut plan = plan();
+    plan.machine.iommu = Some(Iommu { kind, registers: IOMMU, buses: 1 });
+    plan.iommu_queues = plan.volatile[0].start - 4 * PAGE;
+    let queues =
+        VolatileRange { start: plan.iommu_queues, size: 2 * PAGE, owner: "queues".into(), clear: true };
+    plan.volatile.insert(0, queues);
+    for region in &mut plan.subjects[NIC].regions {
+        match (region.name.as_str(), &region.backing) {
+            ("dma", Backing::Volatile(phys)) => plan.devices[0].dma = vec![(DMA, *phys, DMA_SIZE)],
+            ("config", _) => region.backing = Backing::Content(Arc::from(nic_config(DMA).as_bytes())),
+            _ => {}
+        }
+    }
+    plan
 }
 
 struct Shared {

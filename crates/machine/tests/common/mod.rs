@@ -39,6 +39,7 @@ pub fn machine(kernel: &[u8]) -> Machine<'_> {
         memory: 64 << 20,
         cpus: 1,
         accelerator: Accelerator::Software,
+        iommu: None,
         on_reset: OnReset::End,
         network: None,
         limit: Some(Duration::from_secs(300)),

@@ -3,8 +3,10 @@
 use std::ops::ControlFlow;
 
 use palisade_image::iso;
-use palisade_machine::{Accelerator, Emulator, Image, Interrupts, Machine, Next, OnReset, Program, run};
-use palisade_policy::plan::Plan;
+use palisade_machine::{
+    Accelerator, Emulator, Image, Interrupts, Iommu, Machine, Next, OnReset, Program, run,
+};
+use palisade_policy::plan::{IommuKind, Plan};
 use palisade_policy::{Emulator as Emulated, Planned};
 use serde_json::json;
 
@@ -46,6 +48,7 @@ pub(crate) fn boot(arguments: &Boot, terminal: &Terminal) -> Result<Exit, Failur
         memory: plan.machine.memory,
         cpus: plan.machine.cpus,
         accelerator: accelerator(arguments),
+        iommu: plan.machine.iommu.map(|iommu| iommu_of(iommu.kind)),
         on_reset: if arguments.reboot { OnReset::BootAgain } else { OnReset::End },
         network,
         limit: surroundings.limit,
@@ -116,6 +119,13 @@ const fn accelerator(arguments: &Boot) -> Accelerator {
     match arguments.accelerator {
         cli::Accelerator::Software => Accelerator::Software,
         cli::Accelerator::Kvm => Accelerator::Kvm,
+    }
+}
+
+const fn iommu_of(kind: IommuKind) -> Iommu {
+    match kind {
+        IommuKind::Amd => Iommu::Amd,
+        IommuKind::Intel => Iommu::Intel,
     }
 }
 

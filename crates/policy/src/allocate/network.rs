@@ -68,14 +68,15 @@ pub(super) fn config(
     channel: impl Fn(&str) -> (u64, u64),
 ) -> Vec<u8> {
     let ports = system.ports();
-    let (dma, dma_address, dma_size) = device.dma.first().copied().unwrap_or_default();
+    let (dma, phys, dma_size) = device.dma.first().copied().unwrap_or_default();
+    let is_confined = system.machine.as_ref().is_some_and(|machine| machine.value.machine.iommu.is_some());
     let mut header = Header {
         magic: MAGIC,
         ports: ports.len() as u32,
         start_event: events.source(START_DEVICE).unwrap_or_default(),
         dma,
         dma_size,
-        dma_address,
+        dma_address: if is_confined { dma } else { phys },
         ..Header::new_zeroed()
     };
     for part in parts(device) {

@@ -20,7 +20,7 @@ pub(super) struct Occupied {
 }
 
 impl Occupied {
-    fn meets(&self, start: u64, size: u64) -> bool {
+    pub(super) fn meets(&self, start: u64, size: u64) -> bool {
         start < self.start.saturating_add(self.size) && self.start < start.saturating_add(size)
     }
 }

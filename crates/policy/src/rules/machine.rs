@@ -56,6 +56,12 @@ pub(crate) static MSIX: Rule = Rule {
     check: Check::Reading,
 };
 
+pub(crate) static IOMMU: Rule = Rule {
+    id: "machine-iommu",
+    specification: "The registers of an IOMMU are whole pages that nothing else has, and every device is on a bus behind it.",
+    check: Check::Reading,
+};
+
 pub(crate) static PORT_OWNERS: Rule = Rule {
     id: "port-owners",
     specification: "No I/O port belongs to two subjects, or to a subject and the kernel.",

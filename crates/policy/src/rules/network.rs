@@ -37,7 +37,7 @@ pub(crate) static OUTBOUND: Rule = Rule {
 
 pub(crate) static DMA_UNCONFINED: Rule = Rule {
     id: "dma-unconfined",
-    specification: "A device that reads and writes memory by itself is confined by an IOMMU (a warning: this version drives none).",
+    specification: "A device that reads and writes memory by itself is confined by an IOMMU (a warning, for machines that have none).",
     check: Check::System(warn_of_unconfined_device),
 };
 
@@ -167,13 +167,14 @@ fn warn_of_unconfined_device(system: &System, problems: &Collector) {
     let (Some(nic), Some(card), Some(port)) = (system.nic(), system.network_card(), ports.first()) else {
         return;
     };
-    let has_iommu = system.machine.as_ref().is_some_and(|machine| machine.value.machine.iommu);
-    let reason = if has_iommu { "this version does not use the IOMMU" } else { "no IOMMU confines it" };
+    if system.machine.as_ref().is_none_or(|machine| machine.value.machine.iommu.is_some()) {
+        return;
+    }
     let (card, nic) = (&card.name, &system.subjects[nic].name.value);
     problems.add(
         Problem::warning(
             &DMA_UNCONFINED,
-            format!("{card} can read and overwrite all memory of the machine: {reason}"),
+            format!("{card} can read and overwrite all memory of the machine: no IOMMU confines it"),
         )
         .at(&system.subjects[port.subject].program_name.place, format!("has the network device `{}`", port.device))
         .help(format!(

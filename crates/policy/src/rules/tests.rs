@@ -4,6 +4,7 @@
 mod connections;
 mod data;
 mod devices;
+mod iommu;
 mod machine;
 mod memory;
 mod names;

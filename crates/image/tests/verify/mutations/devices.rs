@@ -15,7 +15,9 @@ use crate::system::{CONSTANTS, DRIVER_REGISTERS, HELLO, KEY, LOG, NIC, PAUSED, R
 
 pub(super) const MUTATIONS: &[Mutation] = &[
     breaks("unjudged-none", &[], "a device interrupt has a pin", |d| interrupt(d, |i| i.pin = 9)),
-    breaks("unjudged-none", &[], "a device interrupt is remapped", |d| interrupt(d, |i| i.remap_index = 1)),
+    breaks("plan-valid", &[], "a device interrupt is remapped without an IOMMU", |d| {
+        interrupt(d, |i| i.remap_index = 1)
+    }),
     breaks("unjudged-none", &[], "a base address register is for ports", |d| {
         bar(d, 1, |b| b.flags |= bar_flags::PORTS);
     }),

@@ -1,7 +1,7 @@
 //! Damage to the file, the kernel's bytes, and the plan as a whole.
 
 use palisade_abi::layout::PAGE;
-use palisade_abi::plan::{CpuidLeaf, Frame, MemoryRange, Partition, SourceEvent, Table, TableRef};
+use palisade_abi::plan::{Frame, MemoryRange, Partition, SourceEvent, Table};
 
 use super::{Mutation, breaks};
 use crate::damage::{Damage, SEGMENT};
@@ -72,7 +72,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         let plan = d.plan_address();
         d.at(plan)[24] ^= 1;
     }),
-    breaks("plan-valid", &[], "the plan has another version", |d| d.header(|h| h.version = 2)),
+    breaks("plan-valid", &[], "the plan has another version", |d| d.header(|h| h.version = 1)),
     breaks("plan-valid", &[], "the plan is cut off", |d| d.header(|h| h.total_size -= 64)),
     breaks("plan-valid", &[], "a table lies behind the plan", |d| {
         d.header(|h| h.tables[8].offset = 0x10_0000)
@@ -126,13 +126,6 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         d.subject(HELLO, |s| s.name = [0; 32])
     }),
     breaks("plan-matches-image", &[], "the system has no name", |d| d.header(|h| h.name = [0; 32])),
-    breaks("unjudged-none", &[], "the plan has an IOMMU", |d| {
-        // The record of CPUID leaf 1 can be read as one.
-        let leaves = d.read_header().tables[Table::Cpuid as usize];
-        d.record(Table::Cpuid, 1, |leaf: &mut CpuidLeaf| assert_eq!(leaf.leaf, 1));
-        let place = TableRef { offset: leaves.offset + size_of::<CpuidLeaf>() as u32, count: 1 };
-        d.header(|h| h.tables[Table::Iommus as usize] = place);
-    }),
 ];
 
 /// Makes a size in the program header larger by a page.

@@ -140,18 +140,6 @@ fn a_destination_is_named_once() {
 }
 
 #[test]
-fn the_reach_of_a_card_without_an_iommu_is_told_once() {
-    let planned = assert_passes(plan(&format!("{WEBSITE}[subject.b]\nunikernel = \"website\"\n")));
-    let [warning] = &planned.warnings[..] else { panic!("{:?}", planned.warnings) };
-    assert_eq!(warning.rule().id, "dma-unconfined");
-    assert_eq!(
-        warning.message(),
-        "net0 can read and overwrite all memory of the machine: no IOMMU confines it"
-    );
-    assert!(warning.advice().is_some_and(|help| help.contains("every program but the driver `nic`")));
-}
-
-#[test]
 fn a_system_without_a_network_has_no_warning_about_it() {
     assert!(assert_passes(plan(&hello_with(""))).warnings.is_empty());
 }

@@ -1,0 +1,105 @@
+//! AMD-Vi: AMD I/O virtualization technology specification (48882), 2.4 (commands), 2.5 (events), 3.4 (registers).
+
+use palisade_abi::layout::PAGE;
+
+use super::{Fault, INTERRUPT_ADDRESS, Iommu, Problem};
+use crate::device::DeviceRegisters;
+
+impl<R: DeviceRegisters> Iommu<'_, R> {
+    pub(super) fn set_up_amd(&self) -> Result<(), Problem> {
+        let features = self.read_wide(FEATURES);
+        if features == u64::MAX {
+            return Err(Problem::Missing);
+        }
+        if features & INVALIDATES_ALL == 0 {
+            return Err(Problem::Lacks("a command that invalidates everything"));
+        }
+        // Firmware may have left it on. Until it is on again, no device of the plan reaches memory.
+        self.write_wide(CONTROL, 0);
+        self.wait(self.record.registers + STATUS, EVENTS_RUN | COMMANDS_RUN, false)?;
+        let pages = u64::from(self.record.device_table_size) / PAGE;
+        self.write_wide(DEVICE_TABLE, self.record.device_table | (pages - 1));
+        self.write_wide(COMMANDS, self.record.queues | ENTRIES_256);
+        self.write_wide(EVENTS, self.events() | ENTRIES_256);
+        for pointer in [COMMAND_HEAD, COMMAND_TAIL, EVENT_HEAD, EVENT_TAIL] {
+            self.write(pointer, 0);
+        }
+        self.write(STATUS, OVERFLOW);
+        self.put_command(0, [INVALIDATE_ALL, 0]);
+        self.put_command(1, [COMPLETION_WAIT | self.done_word() | STORE, u64::MAX]);
+        self.write_wide(CONTROL, u64::from(ON));
+        self.write(COMMAND_TAIL, 2 * ENTRY as u32);
+        self.wait_for_commands()
+    }
+
+    pub(super) fn take_amd_fault(&self) -> Option<Fault> {
+        let head = u64::from(self.read(EVENT_HEAD)) & (LOG_SIZE - 1);
+        let entry = self.events() + head;
+        let [source, kind, low, high] = [0, 4, 8, 12].map(|at| self.registers.read(entry + at));
+        // An entry has a kind when all of it is there; the next one that is written to this place must not inherit it.
+        if kind >> 28 == 0 {
+            self.restart_log();
+            return None;
+        }
+        self.registers.write(entry + 4, 0);
+        self.write(EVENT_HEAD, ((head + ENTRY) % LOG_SIZE) as u32);
+        let address = u64::from(low) | u64::from(high) << 32;
+        Some(Fault { function: source as u16, address: Some(address) })
+    }
+
+    /// A log that was full once stays silent until it is turned on anew.
+    fn restart_log(&self) {
+        if self.read(STATUS) & OVERFLOW == 0 {
+            return;
+        }
+        self.write(CONTROL, ON & !EVENT_LOG);
+        if self.wait(self.record.registers + STATUS, EVENTS_RUN, false).is_ok() {
+            self.write(STATUS, OVERFLOW);
+            self.write(CONTROL, ON);
+        }
+    }
+
+    const fn events(&self) -> u64 {
+        self.record.queues + PAGE
+    }
+}
+
+/// The index is the data; the table of the device says where the interrupt goes.
+pub(super) const fn message(index: u16) -> (u32, u32) {
+    (INTERRUPT_ADDRESS, index as u32)
+}
+
+/// Bytes of a command, and of an event.
+const ENTRY: u64 = 16;
+const LOG_SIZE: u64 = PAGE;
+
+// Registers.
+const DEVICE_TABLE: u64 = 0x00;
+const COMMANDS: u64 = 0x08;
+const EVENTS: u64 = 0x10;
+const CONTROL: u64 = 0x18;
+const FEATURES: u64 = 0x30;
+const COMMAND_HEAD: u64 = 0x2000;
+const COMMAND_TAIL: u64 = 0x2008;
+const EVENT_HEAD: u64 = 0x2010;
+const EVENT_TAIL: u64 = 0x2018;
+const STATUS: u64 = 0x2020;
+
+/// In the registers of command queue and event log: the binary logarithm of the number of entries, which fill a page.
+const ENTRIES_256: u64 = 8 << 56;
+
+/// The unit is on, with event log and commands; its own accesses to tables and queues are coherent with the caches.
+const ON: u32 = 1 | EVENT_LOG | 1 << 10 | 1 << 12;
+const EVENT_LOG: u32 = 1 << 2;
+
+const OVERFLOW: u32 = 1 << 0;
+const EVENTS_RUN: u32 = 1 << 3;
+const COMMANDS_RUN: u32 = 1 << 4;
+
+/// Among the extended features.
+const INVALIDATES_ALL: u64 = 1 << 6;
+
+const COMPLETION_WAIT: u64 = 1 << 60;
+/// The second word of the command is stored.
+const STORE: u64 = 1;
+const INVALIDATE_ALL: u64 = 8 << 60;
