@@ -173,6 +173,8 @@ impl Outcome {
                 subject.generation = generation;
                 None
             }
+            // It goes on.
+            What::Refused(_) => return,
         };
     }
 }

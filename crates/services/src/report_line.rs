@@ -30,6 +30,8 @@ pub enum What<'a> {
     Faulted(&'a str),
     /// It is started again; it will be this generation of it.
     Restarting(u64),
+    /// An IOMMU refused its devices what is not theirs, so many times since boot.
+    Refused(u64),
 }
 
 impl<'a> ReportLine<'a> {
@@ -43,6 +45,7 @@ impl<'a> ReportLine<'a> {
             What::Halted => text.str(HALTED),
             What::Faulted(cause) => text.str(FAULTED).str(cause),
             What::Restarting(generation) => text.str(RESTARTING).decimal(*generation),
+            What::Refused(count) => text.str(REFUSED).decimal(*count),
         }
     }
 
@@ -59,6 +62,8 @@ impl<'a> ReportLine<'a> {
             What::Exited(status.parse().ok()?)
         } else if let Some(cause) = rest.strip_prefix(FAULTED) {
             What::Faulted(cause)
+        } else if let Some(count) = rest.strip_prefix(REFUSED) {
+            What::Refused(count.parse().ok()?)
         } else {
             What::Restarting(rest.strip_prefix(RESTARTING)?.parse().ok()?)
         };
@@ -72,6 +77,7 @@ const EXITED: &str = "exited with status ";
 const HALTED: &str = "halted";
 const FAULTED: &str = "faulted: ";
 const RESTARTING: &str = "restarting, generation ";
+const REFUSED: &str = "its device was refused memory or interrupts that are not its own; so far ";
 
 #[cfg(test)]
 mod tests {
@@ -85,6 +91,10 @@ mod tests {
             (What::Halted, "hello: halted"),
             (What::Faulted("triple fault at rip 0x1"), "hello: faulted: triple fault at rip 0x1"),
             (What::Restarting(2), "hello: restarting, generation 2"),
+            (
+                What::Refused(4),
+                "hello: its device was refused memory or interrupts that are not its own; so far 4",
+            ),
         ] {
             let line = ReportLine::Subject { name: "hello", what };
             assert_eq!(line.format().as_str(), text);

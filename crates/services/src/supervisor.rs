@@ -35,6 +35,8 @@ impl Ending {
 #[derive(Debug)]
 pub struct Observation {
     generation: u64,
+    /// What an IOMMU refused its devices since boot.
+    refused: u64,
     ending: Option<Ending>,
 }
 
@@ -59,7 +61,7 @@ impl Observation {
         } else {
             None
         };
-        Some(Self { generation: report.generation, ending })
+        Some(Self { generation: report.generation, refused: report.refused, ending })
     }
 }
 
@@ -87,6 +89,8 @@ pub struct Unit {
     ended_generation: u64,
     started: u64,
     restarts_in_a_row: u32,
+    /// The refusals that were told last.
+    refused: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +104,18 @@ impl Unit {
     /// A subject of which nothing is known yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { phase: Phase::Running, ended_generation: 0, started: 0, restarts_in_a_row: 0 }
+        Self { phase: Phase::Running, ended_generation: 0, started: 0, restarts_in_a_row: 0, refused: 0 }
+    }
+
+    /// How often an IOMMU refused something to the subject's devices, if that is to be told: when there is something to tell,
+    /// and whenever it has doubled. Whoever causes refusals must not fill the log.
+    pub fn refusals(&mut self, observation: &Observation) -> Option<u64> {
+        let count = observation.refused;
+        if count == 0 || count < self.refused.saturating_mul(2) {
+            return None;
+        }
+        self.refused = count;
+        Some(count)
     }
 
     /// Decides what to do about the subject at time `now`, in nanoseconds.

@@ -43,6 +43,9 @@ fn main(_: &StartInfo) -> i32 {
 fn attend(record: &Record, unit: &mut Unit, reports: &Shared<'_>) {
     let status = if record.has_status == 1 { status_of(record.name()) } else { None };
     let Some(observation) = Observation::take(reports, record.subject, status) else { return };
+    if let Some(count) = unit.refusals(&observation) {
+        report(record, What::Refused(count));
+    }
     match unit.step(record, observation, clock::monotonic()) {
         Step::Nothing => {}
         Step::Report(ending) => report(

@@ -22,11 +22,11 @@ fn record(restart: Restart) -> Record {
 }
 
 fn running(generation: u64) -> Observation {
-    Observation { generation, ending: None }
+    Observation { generation, refused: 0, ending: None }
 }
 
 fn ended(generation: u64, ending: Ending) -> Observation {
-    Observation { generation, ending: Some(ending) }
+    Observation { generation, refused: 0, ending: Some(ending) }
 }
 
 fn fault() -> Ending {
@@ -173,4 +173,13 @@ fn an_ending_is_what_kernel_and_subject_say_together() {
     page.exit(0).unwrap();
     assert_eq!(text(), "halted");
     assert!(Observation::take(&reports, 64, None).is_none());
+}
+
+#[test]
+fn refusals_are_told_at_first_and_then_whenever_they_have_doubled() {
+    let mut unit = Unit::new();
+    let mut told = |refused| unit.refusals(&Observation { refused, ..running(1) });
+    let counts = [0, 3, 3, 5, 6, 11, 12, 1000, 1001];
+    let expected = [None, Some(3), None, None, Some(6), None, Some(12), Some(1000), None];
+    assert_eq!(counts.map(&mut told), expected);
 }
