@@ -10,7 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use palisade_machine::{
-    Accelerator, Emulator, End, Image, Interrupts, Iommu, Lines, Machine, Next, OnReset, Program, Stream, run,
+    Accelerator, Emulator, End, Image, Interrupts, Iommu, Lines, Machine, Network, Next, OnReset, Program,
+    Stream, run,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -187,26 +188,70 @@ impl System {
 
 /// Boots an image as it is; gives how it ended and the lines of the serial port.
 pub(crate) fn boot_image(image: Image<'_>) -> (End, Vec<String>) {
+    let ended = boot_machine(image, Some(Iommu::Amd), None);
+    (ended.end, ended.serial)
+}
+
+/// Boots an image as it is on a machine with these devices. When the kernel stops it is over.
+pub(crate) fn boot_machine(image: Image<'_>, iommu: Option<Iommu>, network: Option<Network>) -> Ended {
     let machine = Machine {
         image,
         memory: 512 << 20,
         cpus: 1,
         accelerator: Accelerator::Software,
-        iommu: Some(Iommu::Amd),
+        iommu,
         on_reset: OnReset::End,
-        network: None,
+        network,
         limit: Some(Duration::from_secs(SECONDS.into())),
     };
     let emulator = Emulator::find(Program::Qemu, None).expect("these tests need QEMU");
     let interrupts = Interrupts::catch().expect("signals can be caught");
-    let (mut lines, mut serial) = (Lines::default(), Vec::new());
+    let mut lines = [Lines::default(), Lines::default()];
+    let (mut serial, mut console) = (Vec::new(), Vec::new());
     let report = run(&emulator, &machine, &interrupts, &mut |stream, bytes| {
-        if stream == Stream::Serial {
-            serial.extend(lines.push(bytes).iter().map(|line| String::from_utf8_lossy(line).into_owned()));
-        }
-        Ok(Next::Continue)
+        let [of_serial, of_console] = &mut lines;
+        let (lines, list) = match stream {
+            Stream::Serial => (of_serial, &mut serial),
+            Stream::Console => (of_console, &mut console),
+        };
+        list.extend(lines.push(bytes).iter().map(|line| String::from_utf8_lossy(line).into_owned()));
+        let stopped = console.iter().any(|line: &String| line.starts_with("kernel stopped"));
+        Ok(if stopped { Next::EndAfter(Duration::from_secs(1)) } else { Next::Continue })
     });
-    (report.expect("the emulator starts").end, serial)
+    Ended { end: report.expect("the emulator starts").end, serial, console }
+}
+
+/// What came of an image.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) end: End,
+    serial: Vec<String>,
+    console: Vec<String>,
+}
+
+impl Ended {
+    /// Asserts that a line of the serial port begins like this.
+    #[track_caller]
+    pub(crate) fn assert_serial(&self, start: &str) {
+        assert!(self.serial.iter().any(|line| line.starts_with(start)), "no {start:?} in {self:#?}");
+    }
+
+    /// Asserts that a line of the kernel begins like this.
+    #[track_caller]
+    pub(crate) fn assert_console(&self, start: &str) {
+        assert!(self.console.iter().any(|line| line.starts_with(start)), "no {start:?} in {self:#?}");
+    }
+}
+
+/// A freestanding program of the repository, built when the first test asks for one.
+pub(crate) fn program(name: &str) -> Vec<u8> {
+    static BUILT: OnceLock<Vec<palisade_barebuild::Program>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bare");
+        let programs = palisade_barebuild::build(&root().join("bare"), &target, &PROGRAMS);
+        programs.unwrap_or_else(|error| panic!("the programs do not build: {error}"))
+    });
+    built.iter().find(|program| program.name == name).expect("it is one of those").bytes.clone()
 }
 
 /// What came of a boot.
@@ -328,5 +373,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
+/// What tests pack themselves.
+const PROGRAMS: [&str; 7] = ["kernel", "init", "time", "log", "supervisor", "dma-attacker", "dma-victim"];
 /// Enough for every end that a test expects, on a loaded computer too.
 const SECONDS: u32 = 300;

@@ -8,6 +8,7 @@ mod containment;
 mod crash;
 mod devices;
 mod disc;
+mod dma;
 mod ends;
 mod events;
 mod foreign;
