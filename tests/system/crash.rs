@@ -1,9 +1,8 @@
 //! What is left of a system that had to stop: the crash record, and what a subject with rights over the machine can do.
 
-use crate::harness::System;
+use crate::harness::{Place, System};
 
-#[test]
-fn the_boot_after_a_crash_reports_it() {
+pub(crate) fn the_boot_after_a_crash_reports_it(place: Place) {
     let run = System::described(
         r#"
         on_fatal = "reset"
@@ -14,6 +13,7 @@ fn the_boot_after_a_crash_reports_it() {
         "#,
     )
     .argument("--reboot")
+    .at(place)
     .boot_until(|said| said.contains("[log] boot 2 crashed: "));
     run.assert_exit(143);
     let stopped = run
@@ -28,8 +28,7 @@ fn the_boot_after_a_crash_reports_it() {
     );
 }
 
-#[test]
-fn a_subject_stops_the_machine_only_with_the_right_to() {
+pub(crate) fn a_subject_stops_the_machine_only_with_the_right_to(place: Place) {
     for (right, event, exit) in
         [("panic", "system_panic", 122), ("power-off", "system_power_off", 0), ("reset", "system_reset", 122)]
     {
@@ -38,18 +37,17 @@ fn a_subject_stops_the_machine_only_with_the_right_to() {
                 "[subject.a]\nunikernel = \"testing/raise\"\nbootparams = \"{event}\"\nrights = [{rights}]"
             )
         };
-        let run = System::described(&description(&format!("\"{right}\""))).boot();
+        let run = System::described(&description(&format!("\"{right}\""))).at(place).boot();
         run.assert_exit(exit);
         run.assert_in_order("a", &[&format!("raising {event}")]);
-        let run = System::described(&description("")).boot();
+        let run = System::described(&description("")).at(place).boot();
         run.assert_exit(1);
         run.assert_in_order("a", &[&format!("there is no event `{event}`")]);
     }
 }
 
-#[test]
-fn the_kernel_says_at_the_end_what_it_counted() {
-    let run = System::from_file("systems/hello.toml").boot();
+pub(crate) fn the_kernel_says_at_the_end_what_it_counted(place: Place) {
+    let run = System::from_file("systems/hello.toml").at(place).boot();
     run.assert_exit(0);
     let lines = run.kernel_lines();
     let line = lines.iter().find(|line| line.starts_with("kernel: ")).unwrap_or_else(|| panic!("{run}"));

@@ -3,22 +3,42 @@
 use std::fs;
 use std::process::Command;
 
-use palisade_machine::{End, Image};
+use palisade_machine::{End, Image, Program};
+use serde_json::Value;
 
 use crate::harness::boot_image;
 
 #[test]
-fn the_disc_boots_and_says_the_same_as_the_image() {
+fn one_disc_boots_on_both_processors_and_says_the_same() {
     let out = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target directory is writable");
-    let built = Command::new(env!("CARGO_BIN_EXE_palisade"))
-        .args(["build", "--unikernel", "hello", "--bootparams", "from a disc", "--output"])
-        .arg(out.path())
-        .status();
-    assert!(built.expect("the command starts").success());
+    build("qemu-or-bochs", out.path());
     let disc = fs::read(out.path().join("hello.iso")).expect("the tools for discs are installed");
-    let (end, serial) = boot_image(Image::Iso(&disc));
-    assert_eq!(end, End::PowerOff, "{serial:#?}");
-    for expected in ["[hello] Command line is: 'from a disc'", "[supervisor] hello: exited with status 0"] {
-        assert!(serial.iter().any(|line| line == expected), "{expected} is not in {serial:#?}");
+    for program in [Program::Qemu, Program::Bochs] {
+        let (end, serial) = boot_image(program, Image::Iso(&disc));
+        assert_eq!(end, End::PowerOff, "{serial:#?}");
+        for expected in ["[hello] Command line is: 'from a disc'", "[supervisor] hello: exited with status 0"]
+        {
+            assert!(serial.iter().any(|line| line == expected), "{expected} is not in {serial:#?}");
+        }
     }
+}
+
+#[test]
+fn images_for_both_processors_have_the_same_kernel() {
+    let out = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target directory is writable");
+    let kernels = ["qemu-q35", "bochs", "qemu-or-bochs"].map(|machine| build(machine, out.path()));
+    assert!(kernels[0].is_string() && kernels.iter().all(|kernel| *kernel == kernels[0]), "{kernels:?}");
+}
+
+/// Builds a system for a machine, and gives the hash of its kernel.
+fn build(machine: &str, out: &std::path::Path) -> Value {
+    let built = Command::new(env!("CARGO_BIN_EXE_palisade"))
+        .args(["build", "--unikernel", "hello", "--bootparams", "from a disc", "--json", "--output"])
+        .arg(out)
+        .args(["--set", &format!("machine={machine}")])
+        .output()
+        .expect("the command starts");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let object: Value = serde_json::from_slice(&built.stdout).expect("the result is JSON");
+    object["kernel_sha256"].clone()
 }

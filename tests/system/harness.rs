@@ -21,8 +21,10 @@ use crate::started::Started;
 /// Where a system can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// In a machine that the emulator plays.
+    /// In a machine that QEMU plays, with an AMD processor.
     Machine,
+    /// In a machine that Bochs plays, with an Intel processor and without a network.
+    IntelMachine,
     /// On this computer, without a machine.
     Computer,
 }
@@ -31,14 +33,30 @@ impl Place {
     /// What the command is told to do.
     pub(crate) const fn verb(self) -> &'static str {
         match self {
-            Self::Machine => "boot",
+            Self::Machine | Self::IntelMachine => "boot",
             Self::Computer => "run",
+        }
+    }
+
+    /// Arguments of the command that name the place.
+    const fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Machine | Self::Computer => &[],
+            Self::IntelMachine => &["--on", "bochs"],
+        }
+    }
+
+    /// How much longer things may take there: Bochs is slow, and its firmware waits.
+    const fn patience(self) -> u32 {
+        match self {
+            Self::Machine | Self::Computer => 1,
+            Self::IntelMachine => 4,
         }
     }
 
     /// A directory for a test, which may have been there before; each place has its own.
     pub(crate) fn directory(self, name: &str) -> PathBuf {
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", self.verb()));
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{self:?}"));
         fs::create_dir_all(&directory).expect("the target directory is writable");
         directory
     }
@@ -169,8 +187,9 @@ impl System {
         let mut command = Command::new(env!("CARGO_BIN_EXE_palisade"));
         command
             .arg(self.place.verb())
+            .args(self.place.arguments())
             .args(&self.arguments)
-            .args(["--for", &seconds.to_string(), "--verbose", "--output"])
+            .args(["--for", &(seconds * self.place.patience()).to_string(), "--verbose", "--output"])
             .arg(output)
             .stdin(Stdio::null());
         command
@@ -187,13 +206,26 @@ impl System {
 }
 
 /// Boots an image as it is; gives how it ended and the lines of the serial port.
-pub(crate) fn boot_image(image: Image<'_>) -> (End, Vec<String>) {
-    let ended = boot_machine(image, Some(Iommu::Amd), None);
+pub(crate) fn boot_image(program: Program, image: Image<'_>) -> (End, Vec<String>) {
+    let iommu = match program {
+        Program::Qemu => Some(Iommu::Amd),
+        Program::Bochs => None,
+    };
+    let ended = boot_machine_on(program, image, iommu, None);
     (ended.end, ended.serial)
 }
 
-/// Boots an image as it is on a machine with these devices. When the kernel stops it is over.
+/// Boots an image as it is on a machine of QEMU with these devices. When the kernel stops it is over.
 pub(crate) fn boot_machine(image: Image<'_>, iommu: Option<Iommu>, network: Option<Network>) -> Ended {
+    boot_machine_on(Program::Qemu, image, iommu, network)
+}
+
+fn boot_machine_on(
+    program: Program,
+    image: Image<'_>,
+    iommu: Option<Iommu>,
+    network: Option<Network>,
+) -> Ended {
     let machine = Machine {
         image,
         memory: 512 << 20,
@@ -202,9 +234,9 @@ pub(crate) fn boot_machine(image: Image<'_>, iommu: Option<Iommu>, network: Opti
         iommu,
         on_reset: OnReset::End,
         network,
-        limit: Some(Duration::from_secs(SECONDS.into())),
+        limit: Some(Duration::from_secs((SECONDS * Place::IntelMachine.patience()).into())),
     };
-    let emulator = Emulator::find(Program::Qemu, None).expect("these tests need QEMU");
+    let emulator = Emulator::find(program, None).expect("these tests need QEMU and Bochs");
     let interrupts = Interrupts::catch().expect("signals can be caught");
     let mut lines = [Lines::default(), Lines::default()];
     let (mut serial, mut console) = (Vec::new(), Vec::new());

@@ -1,10 +1,9 @@
 //! The first thing a user sees.
 
-use crate::harness::System;
+use crate::harness::{Place, System};
 
-#[test]
-fn hello_prints_its_lines_and_the_system_powers_off() {
-    let run = System::from_file("systems/hello.toml").boot();
+pub(crate) fn hello_prints_its_lines_and_the_system_powers_off(place: Place) {
+    let run = System::from_file("systems/hello.toml").at(place).boot();
     run.assert_exit(0);
     run.assert_in_order(
         "hello",
@@ -23,16 +22,14 @@ fn hello_prints_its_lines_and_the_system_powers_off() {
     assert_eq!(run.subject("hello")["status"], 0);
 }
 
-#[test]
-fn a_unikernel_boots_without_a_description() {
-    let run = System::from_arguments(&["--unikernel", "hello", "--bootparams", "Good day"]).boot();
+pub(crate) fn a_unikernel_boots_without_a_description(place: Place) {
+    let run = System::from_arguments(&["--unikernel", "hello", "--bootparams", "Good day"]).at(place).boot();
     run.assert_exit(0);
     run.assert_in_order("hello", &["Command line is: 'Good day'"]);
 }
 
-#[test]
-fn the_terminal_shows_every_line_with_the_name_of_its_subject() {
-    let run = System::from_file("systems/hello.toml").boot();
+pub(crate) fn the_terminal_shows_every_line_with_the_name_of_its_subject(place: Place) {
+    let run = System::from_file("systems/hello.toml").at(place).boot();
     for line in run.lines("hello") {
         assert!(run.stdout().contains(&format!("[hello] {line}\n")), "{line} is not in:\n{}", run.stdout());
     }

@@ -6,11 +6,12 @@ use std::process::Command;
 
 use palisade_abi::layout::{IMAGE_BASE, PAGE};
 use palisade_abi::plan::{MAGIC, Plan, Subject};
-use palisade_machine::Image;
+use palisade_image::iso;
+use palisade_machine::{Image, Program};
 use zerocopy::IntoBytes;
 
 use crate::containment::cause_of;
-use crate::harness::{System, boot_image};
+use crate::harness::{Place, System, boot_image};
 
 /// Attempts on memory that the subject has, but not with this right.
 const ATTEMPTS: [&str; 13] = [
@@ -29,13 +30,18 @@ const ATTEMPTS: [&str; 13] = [
     "write-pristine",
 ];
 
-#[test]
-fn nested_tables_stop_what_opened_guest_tables_let_through() {
-    let mut image = OpenedImage::build();
+pub(crate) fn nested_tables_stop_what_opened_guest_tables_let_through(place: Place) {
+    let mut image = OpenedImage::build(place);
     for attempt in ATTEMPTS {
         image.open_guest_tables(attempt);
     }
-    let (_, lines) = boot_image(Image::Kernel(&image.0));
+    let (_, lines) = match place {
+        Place::Machine | Place::Computer => boot_image(Program::Qemu, Image::Kernel(&image.0)),
+        Place::IntelMachine => {
+            let disc = iso::bytes(&image.0, "opened").expect("the tools for discs are installed");
+            boot_image(Program::Bochs, Image::Iso(&disc))
+        }
+    };
     for attempt in ATTEMPTS {
         let report = format!("[supervisor] {attempt}: faulted: {}", cause_of(attempt));
         assert!(lines.iter().any(|line| line.starts_with(&report)), "no {report:?} in {lines:#?}");
@@ -49,11 +55,15 @@ fn nested_tables_stop_what_opened_guest_tables_let_through() {
 struct OpenedImage(Vec<u8>);
 
 impl OpenedImage {
-    fn build() -> Self {
+    fn build(place: Place) -> Self {
         let subjects = ATTEMPTS.iter().map(|attempt| {
             format!("[subject.{attempt}]\nunikernel = \"testing/attacker\"\nbootparams = \"{attempt}\"\nram = \"512 KiB\"\n")
         });
-        let system = System::described(&subjects.collect::<String>());
+        let system = System::described(&format!(
+            "machine = {:?}\n{}",
+            if place == Place::IntelMachine { "bochs" } else { "qemu-q35" },
+            subjects.collect::<String>()
+        ));
         let out =
             tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target directory is writable");
         let built = Command::new(env!("CARGO_BIN_EXE_palisade"))

@@ -1,9 +1,8 @@
 //! Restarts: a subject that fails is started anew, with its memory as at the first start.
 
-use crate::harness::System;
+use crate::harness::{Place, System};
 
-#[test]
-fn a_subject_that_faults_ten_times_finds_its_memory_pristine_each_time() {
+pub(crate) fn a_subject_that_faults_ten_times_finds_its_memory_pristine_each_time(place: Place) {
     let run = System::described(
         r#"
         [subject.crasher]
@@ -18,6 +17,7 @@ fn a_subject_that_faults_ten_times_finds_its_memory_pristine_each_time() {
         bootparams = "20 20"
         "#,
     )
+    .at(place)
     .boot();
     run.assert_exit(0);
     for generation in 1..=11 {
@@ -32,15 +32,13 @@ fn a_subject_that_faults_ten_times_finds_its_memory_pristine_each_time() {
     assert_eq!(run.subject("crasher")["generation"], 11, "{run}");
 }
 
-#[test]
-fn a_subject_that_is_never_restarted_stays_stopped() {
-    let run = System::described("[subject.crasher]\nunikernel = \"testing/crasher\"").boot();
+pub(crate) fn a_subject_that_is_never_restarted_stays_stopped(place: Place) {
+    let run = System::described("[subject.crasher]\nunikernel = \"testing/crasher\"").at(place).boot();
     run.assert_exit(121);
     assert!(!run.lines("supervisor").iter().any(|line| line.contains("restarting")), "{run}");
 }
 
-#[test]
-fn a_subject_that_is_always_restarted_starts_anew_after_success_too() {
+pub(crate) fn a_subject_that_is_always_restarted_starts_anew_after_success_too(place: Place) {
     let run = System::described(
         r#"
         [subject.a]
@@ -50,6 +48,7 @@ fn a_subject_that_is_always_restarted_starts_anew_after_success_too() {
         backoff = "1 ms"
         "#,
     )
+    .at(place)
     .boot_until(|said| said.contains("[supervisor] a: restarting, generation 3"));
     run.assert_exit(143);
     run.assert_in_order(

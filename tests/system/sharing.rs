@@ -1,9 +1,8 @@
 //! Subjects that share a CPU: time, registers, handovers.
 
-use crate::harness::System;
+use crate::harness::{Place, System};
 
-#[test]
-fn a_spinning_subject_does_not_keep_its_neighbour_from_running() {
+pub(crate) fn a_spinning_subject_does_not_keep_its_neighbour_from_running(place: Place) {
     for spinner in ["", "interrupts"] {
         let run = System::described(&format!(
             r#"
@@ -15,6 +14,7 @@ fn a_spinning_subject_does_not_keep_its_neighbour_from_running() {
             bootparams = "20 50"
             "#
         ))
+        .at(place)
         .boot_until(|said| said.contains("[neighbour] Solo5: solo5_exit(0) called"));
         run.assert_exit(143);
         run.assert_in_order("spinner", &["spinning"]);
@@ -25,8 +25,7 @@ fn a_spinning_subject_does_not_keep_its_neighbour_from_running() {
     }
 }
 
-#[test]
-fn a_subject_that_never_needs_the_kernel_is_pre_empted_from_its_first_run_on() {
+pub(crate) fn a_subject_that_never_needs_the_kernel_is_pre_empted_from_its_first_run_on(place: Place) {
     let run = System::described(
         r#"
         [subject.spinner]
@@ -45,13 +44,13 @@ fn a_subject_that_never_needs_the_kernel_is_pre_empted_from_its_first_run_on() {
         frames = [{ partition = "spinning", length = "5 ms" }, { partition = "system", length = "5 ms" }]
         "#,
     )
+    .at(place)
     .boot_until(|said| said.contains("[neighbour] beat 20 of 20"));
     run.assert_exit(143);
     run.assert_in_order("neighbour", &["beat 1 of 20", "beat 20 of 20"]);
 }
 
-#[test]
-fn every_register_survives_an_exit_storm_beside_neighbours_with_other_values() {
+pub(crate) fn every_register_survives_an_exit_storm_beside_neighbours_with_other_values(place: Place) {
     let run = System::described(
         r#"
         [subject.first]
@@ -66,6 +65,7 @@ fn every_register_survives_an_exit_storm_beside_neighbours_with_other_values() {
         exceptions = "kernel"
         "#,
     )
+    .at(place)
     .boot();
     run.assert_exit(0);
     for name in ["first", "second", "third"] {
@@ -74,8 +74,7 @@ fn every_register_survives_an_exit_storm_beside_neighbours_with_other_values() {
     }
 }
 
-#[test]
-fn a_handover_passes_the_cpu_within_a_group() {
+pub(crate) fn a_handover_passes_the_cpu_within_a_group(place: Place) {
     let run = System::described(
         r#"
         [subject.first]
@@ -97,13 +96,13 @@ fn a_handover_passes_the_cpu_within_a_group() {
         groups = [["time"], ["log"], ["supervisor"], ["first", "second"]]
         "#,
     )
+    .at(place)
     .boot_until(|said| said.contains("[first] handed over 10000 times"));
     run.assert_in_order("second", &["handing over for time 10000, the last one"]);
     run.assert_in_order("first", &["handed over 10000 times"]);
 }
 
-#[test]
-fn partitions_keep_to_their_own_minor_frames() {
+pub(crate) fn partitions_keep_to_their_own_minor_frames(place: Place) {
     let run = System::described(
         r#"
         [subject.spinner]
@@ -121,6 +120,7 @@ fn partitions_keep_to_their_own_minor_frames() {
         frames = [{ partition = "system", length = "4 ms" }, { partition = "spinning", length = "8 ms" }]
         "#,
     )
+    .at(place)
     .boot_until(|said| said.contains("[neighbour] longest time between two beats"));
     run.assert_exit(143);
     run.assert_in_order("neighbour", &["beat 1 of 30", "beat 30 of 30", "longest time between two beats"]);
