@@ -126,8 +126,8 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         let ram = d.phys(HELLO, RAM);
         d.entry(Tree::Device, DMA, 1, |e| e & !ADDRESS | ram);
     }),
-    breaks(Amd, "device-confined", &[], "AMD: the card reaches more than it shares", |d| reach_more(d)),
-    breaks(Intel, "device-confined", &[], "Intel: the card reaches more than it shares", |d| reach_more(d)),
+    breaks(Amd, "device-confined", &[], "AMD: the card reaches more than it shares", reach_more),
+    breaks(Intel, "device-confined", &[], "Intel: the card reaches more than it shares", reach_more),
     breaks(Amd, "device-confined", &[], "AMD: the card can only read", |d| {
         d.entry(Tree::Device, DMA, 1, |e| e & !(1 << 62));
     }),
