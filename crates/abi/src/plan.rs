@@ -553,7 +553,8 @@ pub struct Iommu {
     pub device_table: u64,
     /// Intel: interrupt remapping table (one page). AMD: 0, for each device has its own.
     pub interrupt_table: u64,
-    /// Kernel memory, cleared at boot: one page for commands, one for AMD's event log.
+    /// Kernel memory: one page for commands, one for AMD's event log. The kernel clears it before it turns the unit on, and it is in
+    /// no table of memory to clear: there may be reports in it by then.
     pub queues: u64,
 }
 

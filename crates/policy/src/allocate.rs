@@ -63,7 +63,8 @@ pub(crate) fn allocate(system: &System) -> Result<Plan, OutOfMemory> {
     };
     let subjects = space::subjects(&shared, &mut volatile)?;
     let iommu_queues = match description.machine.iommu {
-        Some(_) => volatile.cleared(IommuRecord::QUEUES_SIZE, "kernel: queues of the IOMMU")?,
+        // The kernel clears them before it turns the IOMMU on, which has reports in them when all else is cleared.
+        Some(_) => volatile.kept(IommuRecord::QUEUES_SIZE, "kernel: queues of the IOMMU")?,
         None => 0,
     };
     let method = system.power_off.as_ref().map(|method| method.value.as_str());

@@ -34,7 +34,7 @@ pub struct Plan {
     pub report: u64,
     /// The crash record (volatile; never cleared).
     pub crash_record: u64,
-    /// The IOMMU's queues (volatile; cleared at boot), or 0 if the machine has none.
+    /// The IOMMU's queues (volatile; cleared when it is turned on), or 0 if the machine has none.
     pub iommu_queues: u64,
     /// Every volatile range with its owner, for the map file; sorted by address, no overlap.
     pub volatile: Vec<VolatileRange>,

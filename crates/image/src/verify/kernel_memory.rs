@@ -196,7 +196,9 @@ fn check_place(system: &System<'_>, holding: &Holding, findings: &mut Findings) 
         format!("{name} at {start:#x} lies in the image")
     });
     let cleared = match holding.purpose {
-        Purpose::CrashRecord | Purpose::Stack { .. } | Purpose::HostArea { .. } => return,
+        Purpose::CrashRecord | Purpose::Stack { .. } | Purpose::HostArea { .. } | Purpose::IommuQueues => {
+            return;
+        }
         _ => system.cleared.cover(start, size),
     };
     findings
@@ -215,7 +217,10 @@ fn check_lists(system: &System<'_>, holdings: &[Holding], findings: &mut Finding
     let image = system.image;
     let listed = system.ram.cover(image.start(), image.end() - image.start());
     findings.require(listed, &MEMORY_LISTED, || "the image is not in the list of memory ranges".to_owned());
-    let kept = |h: &&Holding| matches!(h.purpose, Purpose::CrashRecord | Purpose::Kernel | Purpose::Plan);
+    // An IOMMU is on when the kernel clears memory: reports that vanish then would hold up all that follow.
+    let kept = |h: &&Holding| {
+        matches!(h.purpose, Purpose::CrashRecord | Purpose::Kernel | Purpose::Plan | Purpose::IommuQueues)
+    };
     let kept: Vec<&Holding> = holdings.iter().filter(kept).collect();
     for clear in system.plan.clear {
         let (start, stop) = (clear.start, clear.start.saturating_add(clear.size));

@@ -109,7 +109,7 @@ rules! {
     MEMORY_LISTED "memory-listed"
         "All memory in use is memory that the plan makes the kernel check against the loader's map; that list has no overlap.";
     KERNEL_MEMORY_CLEARED "kernel-memory-cleared"
-        "The kernel clears its own volatile pages at boot, and clears nothing but listed memory outside image and crash record.";
+        "The kernel clears its own volatile pages at boot, and clears nothing but listed memory outside image, crash record and the queues of an IOMMU.";
     MEMORY_RESTORED "memory-restored"
         "What a subject can write is cleared at boot if it is a channel, else restored by its init table at every start; a subject without one is cleared at boot and never reset.";
     IO_BITMAPS_EQUAL "io-bitmaps-equal"

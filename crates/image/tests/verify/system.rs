@@ -160,7 +160,7 @@ pub(crate) fn confined(kind: IommuKind) -> Plan {
     plan.machine.iommu = Some(Iommu { kind, registers: IOMMU, buses: 1 });
     plan.iommu_queues = plan.volatile[0].start - 4 * PAGE;
     let queues =
-        VolatileRange { start: plan.iommu_queues, size: 2 * PAGE, owner: "queues".into(), clear: true };
+        VolatileRange { start: plan.iommu_queues, size: 2 * PAGE, owner: "queues".into(), clear: false };
     plan.volatile.insert(0, queues);
     for region in &mut plan.subjects[NIC].regions {
         match (region.name.as_str(), &region.backing) {

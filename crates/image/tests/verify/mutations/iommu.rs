@@ -169,9 +169,10 @@ pub(super) const MUTATIONS: &[Mutation] = &[
             d.entry(Tree::Ept(HELLO), FREE, 1, |e| e & !(7 << 3));
         },
     ),
-    breaks(Amd, "kernel-memory-cleared", &[], "the IOMMU's queues are not cleared", |d| {
+    breaks(Amd, "kernel-memory-cleared", &[], "the IOMMU's queues are cleared when it is on", |d| {
+        let queues = d.read_iommu().queues;
         d.record(Table::Clear, 0, |r: &mut MemoryRange| {
-            (r.start, r.size) = (r.start + 2 * PAGE, r.size - PAGE)
+            (r.start, r.size) = (queues, r.start + r.size - queues);
         });
     }),
     breaks(Amd, "kernel-tables", &[], "the kernel cannot reach the IOMMU", |d| {

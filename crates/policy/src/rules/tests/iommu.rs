@@ -38,7 +38,7 @@ fn an_iommu_is_what_its_table_says() {
     let queues = amd.volatile.iter().find(|range| range.start == amd.iommu_queues).unwrap();
     assert_eq!(
         (queues.owner.as_str(), queues.size, queues.clear),
-        ("kernel: queues of the IOMMU", 0x2000, true)
+        ("kernel: queues of the IOMMU", 0x2000, false)
     );
     let intel = of("qemu-q35-vtd").machine.iommu.map(|iommu| (iommu.kind, iommu.registers));
     assert_eq!(intel, Some((IommuKind::Intel, 0xfed9_0000)));
