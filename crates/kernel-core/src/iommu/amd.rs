@@ -17,6 +17,8 @@ impl<R: DeviceRegisters> Iommu<'_, R> {
         // Firmware may have left it on. Until it is on again, no device of the plan reaches memory.
         self.write_wide(CONTROL, 0);
         self.wait(self.record.registers + STATUS, EVENTS_RUN | COMMANDS_RUN, false)?;
+        // What lies there would be reached without translation, by every device if the firmware wanted that.
+        self.write_wide(EXCLUSION, 0);
         let pages = u64::from(self.record.device_table_size) / PAGE;
         self.write_wide(DEVICE_TABLE, self.record.device_table | (pages - 1));
         self.write_wide(COMMANDS, self.record.queues | ENTRIES_256);
@@ -78,6 +80,7 @@ const DEVICE_TABLE: u64 = 0x00;
 const COMMANDS: u64 = 0x08;
 const EVENTS: u64 = 0x10;
 const CONTROL: u64 = 0x18;
+const EXCLUSION: u64 = 0x20;
 const FEATURES: u64 = 0x30;
 const COMMAND_HEAD: u64 = 0x2000;
 const COMMAND_TAIL: u64 = 0x2008;

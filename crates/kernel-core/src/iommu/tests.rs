@@ -154,8 +154,10 @@ impl DeviceRegisters for Unit {
 #[test]
 fn amd_is_on_with_the_plan_s_table_and_after_it_has_forgotten_everything() {
     let unit = Unit::amd();
+    unit.set(REGISTERS + 0x20, 0x10_0003);
     unit.set_up().unwrap();
     assert_eq!(unit.wide(0x00), DEVICE_TABLE | 1, "two pages");
+    assert_eq!(unit.wide(0x20), 0, "no range of the firmware's that is not translated");
     assert_eq!((unit.wide(0x08), unit.wide(0x10)), (QUEUES | 8 << 56, (QUEUES + PAGE) | 8 << 56));
     assert_eq!(unit.wide(0x18) & 0x1405, 0x1405);
     assert_eq!(unit.command(0), [8 << 60, 0]);
