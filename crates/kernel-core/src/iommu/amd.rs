@@ -46,7 +46,8 @@ impl<R: DeviceRegisters> Iommu<'_, R> {
         self.registers.write(entry + 4, 0);
         self.write(EVENT_HEAD, ((head + ENTRY) % LOG_SIZE) as u32);
         let address = u64::from(low) | u64::from(high) << 32;
-        Some(Fault { function: source as u16, address: Some(address) })
+        let is_interrupt = kind >> 28 == PAGE_FAULT && kind & OF_INTERRUPT != 0 && is_of_interrupts(address);
+        Some(Fault { function: source as u16, address: (!is_interrupt).then_some(address) })
     }
 
     /// A log that was full once stays silent until it is turned on anew. Nobody waits here while subjects run: if it has not
@@ -70,6 +71,11 @@ impl<R: DeviceRegisters> Iommu<'_, R> {
 /// The index is the data; the table of the device says where the interrupt goes.
 pub(super) const fn message(index: u16) -> (u32, u32) {
     (INTERRUPT_ADDRESS, index as u32)
+}
+
+/// Whether writes to this address are interrupts, as devices send them or as HyperTransport does (48882, 2.1.2).
+const fn is_of_interrupts(address: u64) -> bool {
+    address >> 20 == INTERRUPT_ADDRESS as u64 >> 20 || address & 0xff_ffff_ffff >= 0xfd_f800_0000
 }
 
 /// Bytes of a command, and of an event.
@@ -99,6 +105,11 @@ const EVENT_LOG: u32 = 1 << 2;
 const OVERFLOW: u32 = 1 << 0;
 const EVENTS_RUN: u32 = 1 << 3;
 const COMMANDS_RUN: u32 = 1 << 4;
+
+// In the second double word of an event: its kind is in the upper four bits.
+const PAGE_FAULT: u32 = 2;
+/// What was refused is an interrupt. QEMU sets this for accesses to memory, too.
+const OF_INTERRUPT: u32 = 1 << 19;
 
 /// Among the extended features.
 const INVALIDATES_ALL: u64 = 1 << 6;

@@ -238,6 +238,23 @@ fn amd_s_reports_are_taken_one_by_one_and_around_the_end_of_the_log() {
 }
 
 #[test]
+fn amd_s_reports_of_interrupts_are_told_from_those_of_memory() {
+    let told = |kind: u32, address: u64| {
+        let unit = Unit::amd();
+        unit.set_up().unwrap();
+        let event = [0x18, kind, address as u32, (address >> 32) as u32];
+        event.into_iter().zip((0..).step_by(4)).for_each(|(word, at)| unit.set(QUEUES + PAGE + at, word));
+        unit.take_fault().and_then(|fault| fault.address)
+    };
+    for address in [0xfee0_0000, 0xfd_f800_0000, 0xffff_fffd_f800_0000] {
+        assert_eq!(told(2 << 28 | 1 << 19, address), None);
+        assert_eq!(told(2 << 28, address), Some(address), "no interrupt");
+    }
+    assert_eq!(told(2 << 28 | 1 << 19, 0x10_0000), Some(0x10_0000));
+    assert_eq!(told(3 << 28 | 1 << 19, 0xfee0_0000), Some(0xfee0_0000), "the flag is of page faults");
+}
+
+#[test]
 fn amd_s_log_goes_on_after_it_was_full() {
     let unit = Unit::amd();
     unit.set_up().unwrap();
