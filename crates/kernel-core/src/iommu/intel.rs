@@ -33,6 +33,7 @@ impl<R: DeviceRegisters> Iommu<'_, R> {
         self.command(SET_ROOT_TABLE, true)?;
         self.write_wide(INTERRUPT_TABLE, self.record.interrupt_table | ENTRIES_256);
         self.command(SET_INTERRUPT_TABLE, true)?;
+        self.forget_faults(capabilities);
         self.invalidate()?;
         self.command(TRANSLATION_ON, true)?;
         // Interrupts in the old format, which nothing checks, are no longer passed on.
@@ -62,6 +63,17 @@ impl<R: DeviceRegisters> Iommu<'_, R> {
         let address = u64::from(low) & !(PAGE - 1) | u64::from(high) << 32;
         let is_interrupt = state & 0xff >= FIRST_INTERRUPT_REASON;
         Some(Fault { function: source as u16, address: (!is_interrupt).then_some(address) })
+    }
+
+    /// Removes what the unit reported to the firmware: it is about none of the plan's devices, and after an error in a queue no
+    /// further commands are done. The unit's own interrupts, which nothing remaps, are off from here on.
+    fn forget_faults(&self, capabilities: u64) {
+        self.write(FAULT_CONTROL, FAULTS_INTERRUPT_NOBODY);
+        let (first, end) = fault_records(capabilities);
+        for record in (first..end).step_by(FAULT_RECORD as usize) {
+            self.write(record + 12, RECORD_VALID);
+        }
+        self.write(FAULT_STATUS, EVERY_FAULT);
     }
 
     /// Has the unit forget what it knows from tables before these.
@@ -103,6 +115,7 @@ const COMMAND: u64 = 0x18;
 const STATUS: u64 = 0x1c;
 const ROOT_TABLE: u64 = 0x20;
 const FAULT_STATUS: u64 = 0x34;
+const FAULT_CONTROL: u64 = 0x38;
 const PROTECTED_MEMORY: u64 = 0x64;
 const QUEUE_TAIL: u64 = 0x88;
 const QUEUE_ADDRESS: u64 = 0x90;
@@ -138,6 +151,9 @@ const STORE_WHEN_DONE: u64 = 5 | 1 << 5;
 
 const FAULT_OVERFLOW: u32 = 1 << 0;
 const FAULT_PENDING: u32 = 1 << 1;
+/// Everything in the status that goes away when it is written: overflows, and errors of the queue.
+const EVERY_FAULT: u32 = 0x7d;
+const FAULTS_INTERRUPT_NOBODY: u32 = 1 << 31;
 /// Bytes of a fault record: address (64 bits), source, reason and type.
 const FAULT_RECORD: u64 = 16;
 /// In the last word of a record; writing it makes room for another fault.

@@ -139,7 +139,7 @@ impl DeviceRegisters for Unit {
                     self.run(value.into());
                 }
             }
-            (iommu_kind::INTEL, 0x34) => self.set(address, self.get(address) & !(value & 1)),
+            (iommu_kind::INTEL, 0x34) => self.set(address, self.get(address) & !(value & 0x7d)),
             (iommu_kind::INTEL, record @ (0x20c | 0x21c)) => {
                 assert_eq!(value, 1 << 31);
                 self.set(REGISTERS + record, self.get(address) & !value);
@@ -282,6 +282,18 @@ fn intel_s_reports_are_taken_from_every_record_and_told_apart() {
     assert_eq!(unit.take_fault(), Some(Fault { function: 0x18, address: None }));
     assert_eq!(unit.take_fault(), None);
     assert_eq!(unit.get(REGISTERS + 0x34) & 3, 0, "there is room for more");
+}
+
+#[test]
+fn intel_s_reports_from_before_are_nobodys() {
+    let unit = Unit::intel();
+    // An error in the firmware's queue, which would keep the unit from doing commands, and a refused access.
+    unit.set(REGISTERS + 0x34, 1 << 4 | 1 << 1);
+    unit.set(REGISTERS + 0x21c, 1 << 31 | 5);
+    unit.set_up().unwrap();
+    assert_eq!((unit.get(REGISTERS + 0x34), unit.take_fault()), (0, None));
+    assert!(unit.first_write(0x34, 0x7d) < unit.first_write(0x88, 64));
+    assert_eq!(unit.get(REGISTERS + 0x38), 1 << 31, "it interrupts nobody");
 }
 
 #[test]
