@@ -144,7 +144,8 @@ const STAYS: u32 = TRANSLATION_ON | QUEUE_ON | INTERRUPTS_ON | COMPATIBLE_FORMAT
 const ENTRIES_256: u64 = 7;
 
 const CONTEXTS_GLOBALLY: u64 = 1 | 1 << 4;
-const TRANSLATIONS_GLOBALLY: u64 = 2 | 1 << 4;
+/// Reads and writes that were translated by what is forgotten are done first, where the unit can wait for them.
+const TRANSLATIONS_GLOBALLY: u64 = 2 | 1 << 4 | 3 << 6;
 const INTERRUPTS_GLOBALLY: u64 = 4;
 /// A word is stored when everything before it is done.
 const STORE_WHEN_DONE: u64 = 5 | 1 << 5;

@@ -178,7 +178,7 @@ fn intel_is_on_with_the_plan_s_tables_and_after_it_has_forgotten_everything() {
         0xc600_0000,
         "translation, root table, queue, interrupts; no old format"
     );
-    assert_eq!([0, 1, 2].map(|number| unit.command(number)), [[0x11, 0], [0x12, 0], [4, 0]]);
+    assert_eq!([0, 1, 2].map(|number| unit.command(number)), [[0x11, 0], [0xd2, 0], [4, 0]]);
     assert_eq!(unit.get(REGISTERS + 0x64), 0, "memory that the firmware protected is the plan's now");
     let writes = unit.writes.borrow();
     let at = |bit: u32| writes.iter().position(|w| w.0 == REGISTERS + 0x18 && w.1 & bit != 0).unwrap();
