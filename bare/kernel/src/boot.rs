@@ -121,7 +121,8 @@ fn check_plan_is_for_this_kernel(plan: &Plan<'_>) {
         (
             plan.devices.iter().any(|d| d.config >= BOOT_MAPPED)
                 || plan.bars.iter().any(|b| b.address >= BOOT_MAPPED)
-                || plan.msix.iter().any(|m| m.address >= BOOT_MAPPED),
+                || plan.msix.iter().any(|m| m.address >= BOOT_MAPPED)
+                || plan.iommus.iter().any(|i| i.registers + i.registers_size() > BOOT_MAPPED),
             "devices above 4 GiB",
         ),
     ];
