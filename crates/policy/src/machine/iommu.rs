@@ -39,9 +39,9 @@ pub(super) fn read(fields: &Fields<'_>, occupied: &[Occupied], problems: &Collec
             .at(&registers.place, "these")
             .help(help)
     };
-    if start == 0 || !start.is_multiple_of(PAGE) {
-        problems
-            .add(broken("they fill whole pages; the firmware's ACPI table (IVRS, DMAR) says where".into()));
+    if start == 0 || !start.is_multiple_of(PAGE) || start + own.size > ADDRESSES {
+        let help = "they fill whole pages below 4 GiB; the firmware's ACPI table (IVRS, DMAR) says where";
+        problems.add(broken(help.into()));
     } else if let Some(other) = occupied.iter().find(|other| other.meets(start, own.size)) {
         problems.add(broken(format!("{} is there", other.what)));
     }
@@ -75,3 +75,5 @@ const fn registers_size(kind: IommuKind) -> u64 {
 
 const KINDS: [(&str, IommuKind); 2] = [("amd", IommuKind::Amd), ("intel", IommuKind::Intel)];
 const MOST_BUSES: u16 = 256;
+/// What the kernel reaches.
+const ADDRESSES: u64 = 1 << 32;

@@ -63,6 +63,7 @@ fn registers_of_an_iommu_lie_where_nothing_else_is() {
     for (address, help) in [
         ("0xfed8_0800", "IVRS, DMAR"),
         ("0", "IVRS, DMAR"),
+        ("0xffff_e000", "below 4 GiB"),
         ("0x100_0000", "memory is there"),
         ("0xfedf_d000", "the local APIC is there"),
     ] {
