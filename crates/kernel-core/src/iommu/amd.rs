@@ -37,12 +37,14 @@ impl<R: DeviceRegisters> Iommu<'_, R> {
     pub(super) fn take_amd_fault(&self) -> Option<Fault> {
         let head = u64::from(self.read(EVENT_HEAD)) & (LOG_SIZE - 1);
         let entry = self.events() + head;
-        let [source, kind, low, high] = [0, 4, 8, 12].map(|at| self.registers.read(entry + at));
-        // An entry has a kind when all of it is there; the next one that is written to this place must not inherit it.
+        // An entry has a kind when all of it is there, so that is read first; the next one that is written to this place must not
+        // inherit it.
+        let kind = self.registers.read(entry + 4);
         if kind >> 28 == 0 {
             self.restart_log();
             return None;
         }
+        let [source, low, high] = [0, 8, 12].map(|at| self.registers.read(entry + at));
         self.registers.write(entry + 4, 0);
         self.write(EVENT_HEAD, ((head + ENTRY) % LOG_SIZE) as u32);
         let address = u64::from(low) | u64::from(high) << 32;
