@@ -37,6 +37,7 @@ pub(crate) fn run<V: Virtualisation>(cpu: Cpu, backend: V) -> ! {
         let now = processor::tsc();
         if now >= running.look {
             running.look_at_iommus(now);
+            continue; // It is later now, and frames end when they end.
         }
         match running.dispatcher.next(now, &running.cpu) {
             Next::Run { subject, until } => running.run_subject(subject, now, until),
