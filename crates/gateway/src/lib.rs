@@ -11,7 +11,7 @@
 //! | for | calls |
 //! |---|---|
 //! | waiting | `epoll_wait` or `epoll_pwait`, `epoll_ctl`, `clock_gettime` (where it is no page of the kernel) |
-//! | waking unikernels | `write` |
+//! | waking unikernels, and being woken | `write`, `readv` |
 //! | published ports | `accept4`, `recvfrom`, `sendto`, `shutdown`, `setsockopt` (`SO_LINGER`), `close` |
 //! | what leaves, if anything may | `socket` (TCP and UDP), `connect`, `getsockopt` (`SO_ERROR`), `setsockopt` (`TCP_NODELAY`), `getrandom` |
 //! | a tap device | `readv`, `write` |
@@ -73,17 +73,16 @@ impl Network {
             registry.add(end, Token::End).map_err(refused)?;
         }
         let (now, restarted) = (serve::now(), generation > 1);
-        let held = [Some(wake), end];
         let kind = match world {
             World::Tap(device) => {
                 registry.add(&device, Token::Tap).map_err(refused)?;
                 let tap = Tap::new(device, now);
-                Kind::Tap(Box::new(Server::new(tap, poller, held, mac, ports, restarted)))
+                Kind::Tap(Box::new(Server::new(tap, poller, wake, end, mac, ports, restarted)))
             }
             World::Gateway(gateway) => {
                 let router =
                     Router::new(gateway, mac, &ports, descriptors(), registry, now).map_err(refused)?;
-                Kind::Router(Box::new(Server::new(router, poller, held, mac, ports, restarted)))
+                Kind::Router(Box::new(Server::new(router, poller, wake, end, mac, ports, restarted)))
             }
         };
         Ok(Self(kind))

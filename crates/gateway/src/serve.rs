@@ -1,5 +1,6 @@
 //! The loop: waits, lets the world have what has happened, and moves frames.
 
+use std::io::IoSliceMut;
 use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 
@@ -7,7 +8,7 @@ use palisade_abi::frame_channel::Overruns;
 use palisade_abi::volatile::Shared;
 use palisade_services::station::address_behind;
 use palisade_services::switch::{self, Address, Exchange, Table};
-use rustix::io::write;
+use rustix::io::{readv, write};
 use rustix::time::{ClockId, clock_gettime};
 use smoltcp::time::{Duration, Instant};
 
@@ -21,8 +22,10 @@ pub(crate) struct Server<W> {
     switch: Exchange<Shared<'static>, W>,
     ports: Vec<Announced>,
     poller: Poller,
-    /// Descriptors that are waited for and not used.
-    _held: [Option<OwnedFd>; 2],
+    /// What unikernels add to when they have written frames.
+    wake: OwnedFd,
+    /// It is waited for and not used.
+    _end: Option<OwnedFd>,
     /// Ports that got frames and do not know it yet.
     unannounced: u32,
     /// When losses may be reported again.
@@ -40,7 +43,8 @@ impl<W: World> Server<W> {
     pub(crate) fn new(
         world: W,
         poller: Poller,
-        held: [Option<OwnedFd>; 2],
+        wake: OwnedFd,
+        end: Option<OwnedFd>,
         mac: [u8; 6],
         ports: Vec<Port>,
         restarted: bool,
@@ -65,7 +69,7 @@ impl<W: World> Server<W> {
         };
         let unannounced = u32::MAX;
         let ports = ports.into_iter().enumerate().map(announced).collect();
-        Self { switch, ports, poller, _held: held, unannounced, next_report: Instant::ZERO }
+        Self { switch, ports, poller, wake, _end: end, unannounced, next_report: Instant::ZERO }
     }
 
     /// Serves until it is told to end.
@@ -84,11 +88,19 @@ impl<W: World> Server<W> {
             for number in 0..count {
                 match self.poller.event(number) {
                     Some((Token::End, _)) => return Ok(()),
-                    Some((Token::Wake, _)) | None => {}
+                    Some((Token::Wake, _)) => self.clear_wake(),
+                    None => {}
                     Some((token, readiness)) => self.switch.wire().ready(token, readiness),
                 }
             }
         }
+    }
+
+    /// Empties the counter before frames are looked for. A unikernel can add so much to it that it is full; to add 1 fails then,
+    /// and wakes nobody.
+    fn clear_wake(&self) {
+        // It fails if it is empty. `readv` rather than `read`: it is among the calls of a network with a tap device.
+        let _ = readv(&self.wake, &mut [IoSliceMut::new(&mut [0; 8])]);
     }
 
     /// Moves what there is, within limits. Returns whether there may be more.

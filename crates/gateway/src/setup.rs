@@ -13,7 +13,7 @@ pub struct Setup {
     /// The ports of the switch, in the order of the system's; 32 at most.
     pub ports: Vec<Port>,
     /// An event counter (`eventfd`) that unikernels add to when they have written frames. Whether it blocks does not matter:
-    /// it is waited for and never read.
+    /// nobody else reads it, and it is read when it is readable.
     pub wake: OwnedFd,
     /// How often the network was started, from 1. From 2 on, frames that were written before are given up.
     pub generation: u64,

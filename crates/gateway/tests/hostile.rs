@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpStream};
 use std::thread;
 use std::time::Duration;
 
+use smoltcp::socket::tcp::State;
 use smoltcp::wire::{ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol};
 use support::{GUEST, PATIENCE, Plan, ROUTER, Served};
 
@@ -35,6 +36,18 @@ fn a_flood_of_any_frames_does_not_stop_a_neighbour() {
         client.is_finished()
     });
     assert_eq!(client.join().unwrap(), b"done");
+}
+
+#[test]
+fn a_counter_that_is_full_does_not_keep_a_neighbour_from_waking_the_network() {
+    let mut served = with_a_neighbour();
+    let [victim, attacker] = &mut served.0.guests[..] else { panic!("two") };
+    for port in 50_000..50_010 {
+        attacker.card.fill_counter();
+        // Nobody listens there: the answer is a reset, and nothing but the question wakes the network.
+        let handle = victim.connect((ROUTER, 1), port);
+        victim.until("an answer", |victim| victim.tcp(handle).state() == State::Closed);
+    }
 }
 
 #[test]
