@@ -151,10 +151,14 @@ impl Connections {
 
     /// Queues those whose time has come.
     pub(super) fn expire(&mut self, now: Instant) {
-        while let Some(key) = self.timers.expired(now) {
+        while let Some((due, key)) = self.timers.expired(now) {
             let Some(connection) = self.entries.get_mut(key) else { continue };
-            connection.due = None;
-            self.queue(key);
+            // An earlier time has taken the place of this one. If it were looked at all the same it would be set again, and
+            // there would be one more of them with every burst of a connection that lasts.
+            if connection.due == Some(due) {
+                connection.due = None;
+                self.queue(key);
+            }
         }
     }
 
@@ -271,3 +275,43 @@ impl Connections {
 const FIRST_PORT: u16 = 16384;
 /// How soon a connection is looked at again at the earliest.
 const SHORTEST_REST: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::poll::Poller;
+    use crate::setup::Subnet;
+
+    #[test]
+    fn a_time_that_another_has_replaced_is_forgotten() {
+        let router = Ipv4Addr::new(10, 0, 2, 2);
+        let subnet = Subnet { prefix: 24, router, name_server: Ipv4Addr::new(10, 0, 2, 3) };
+        let start = Instant::from_secs(100);
+        let mut stack = Stack::new(&[(router.into(), 24)], 1, start);
+        let mut link = Link::new([2, 0, 0, 0, 0, 9], subnet, None, &[]);
+        let mut connections = Connections::new(Limits::within(64));
+        let (host, _peer) = UnixStream::pair().expect("it can be made");
+        let guest = SocketAddr::from((Ipv4Addr::new(10, 0, 2, 15), 80));
+        let registry = Poller::new().expect("it can be made").registry();
+        connections
+            .accepted(host.into(), router.into(), guest, &mut stack, &registry, start)
+            .expect("there is room");
+        let mut buffer = [0; MAX_FRAME];
+        let mut rest = |connections: &mut Connections, now| {
+            while connections.next_frame(&mut buffer, &mut stack, &mut link, now).is_some() {}
+        };
+        rest(&mut connections, start);
+        let due = connections.due().expect("nobody waits for ever");
+        let key = *connections.keys.values().next().expect("there is one");
+        let before = start + Duration::from_secs(1);
+        connections.timers.set(before, key);
+        connections.expire(before);
+        assert!(!connections.has_queued());
+        rest(&mut connections, before);
+        assert_eq!(connections.timers.expired(due), Some((due, key)));
+        assert_eq!(connections.due(), None, "each time is there once");
+    }
+}

@@ -8,7 +8,8 @@ use smoltcp::time::Instant;
 use crate::poll::Key;
 
 /// Times at which connections are to be looked at. A connection whose time moves back is looked at too early rather than
-/// found and moved: nearly every segment moves it.
+/// found and moved: nearly every segment moves it. One whose time moves forward has the old one here as well; it is told
+/// with its time, so that who no longer waits for it is left alone.
 #[derive(Debug, Default)]
 pub(super) struct Timers(BinaryHeap<Reverse<(Instant, Key)>>);
 
@@ -18,11 +19,11 @@ impl Timers {
     }
 
     /// The next that is to be looked at now.
-    pub(super) fn expired(&mut self, now: Instant) -> Option<Key> {
+    pub(super) fn expired(&mut self, now: Instant) -> Option<(Instant, Key)> {
         if self.due()? > now {
             return None;
         }
-        self.0.pop().map(|Reverse((_, key))| key)
+        self.0.pop().map(|Reverse(timer)| timer)
     }
 
     pub(super) fn due(&self) -> Option<Instant> {
