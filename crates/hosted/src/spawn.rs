@@ -135,12 +135,13 @@ pub(crate) fn die_with_parent() {
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
 }
 
-/// Makes a process that does `act`, with all signals blocked. In namespaces of users it is nobody.
+/// Makes a process that does `act`, with all signals blocked and without the host's handlers: those would tell the host, with
+/// which it shares descriptors. In namespaces of users it is nobody.
 fn clone(namespaces: u64, act: impl FnOnce()) -> io::Result<Process> {
     let mut handle: libc::c_int = -1;
     // SAFETY: the structure consists of numbers.
     let mut arguments: libc::clone_args = unsafe { mem::zeroed() };
-    arguments.flags = namespaces | libc::CLONE_PIDFD as u64;
+    arguments.flags = namespaces | libc::CLONE_PIDFD as u64 | CLONE_CLEAR_SIGHAND;
     arguments.pidfd = (&raw mut handle) as u64;
     arguments.exit_signal = libc::SIGCHLD as u64;
     let blocked = Blocked::all();
@@ -201,7 +202,7 @@ impl Child<'_> {
         if self.restrict().is_none() {
             give_up(start);
         }
-        let Some(executable) = self.arrange() else { give_up(start) };
+        let executable = self.arrange(start).unwrap_or_else(|start| give_up(start));
         let environment = [ptr::null::<libc::c_char>()];
         // SAFETY: the strings and both lists, which end with null, live until the program takes the place of this one.
         unsafe {
@@ -237,8 +238,9 @@ impl Child<'_> {
         (done == [0; 3]).then_some(())
     }
 
-    /// Gives the descriptors their numbers and closes all others. The program's own is the first behind them.
-    fn arrange(&self) -> Option<i32> {
+    /// Gives the descriptors their numbers and closes all others. The program's own is the first behind them. If it fails, the
+    /// descriptor that takes the reason is returned, which is `start` as long as none has its number.
+    fn arrange(&self, start: i32) -> Result<i32, i32> {
         let mut moved = [-1; MOST_DESCRIPTORS];
         let sources = self.descriptors.iter().map(AsRawFd::as_raw_fd).chain([self.executable]);
         let count = self.descriptors.len() + 1;
@@ -246,17 +248,21 @@ impl Child<'_> {
         for (to, from) in moved.iter_mut().zip(sources) {
             // SAFETY: numbers only.
             *to = unsafe { libc::fcntl(from, libc::F_DUPFD_CLOEXEC, MOST_DESCRIPTORS as libc::c_int) };
+            if *to < 0 {
+                return Err(start);
+            }
         }
+        let given = self.start.cast_signed();
         for (to, from) in (0..).zip(moved.iter().take(count)) {
             let flags = if to as usize + 1 == count { libc::O_CLOEXEC } else { 0 };
             // SAFETY: numbers only. Whatever had the number is closed: nobody in this process uses it any more.
             if unsafe { libc::dup3(*from, to, flags) } < 0 {
-                return None;
+                return Err(if to > given { given } else { start });
             }
         }
         // SAFETY: numbers only.
         let closed = unsafe { libc::syscall(libc::SYS_close_range, count, libc::c_uint::MAX, 0) };
-        (closed == 0).then_some(count as i32 - 1)
+        if closed == 0 { Ok(count as i32 - 1) } else { Err(given) }
     }
 }
 
@@ -274,6 +280,9 @@ fn exit(status: i32) -> ! {
     // SAFETY: ends the process without running anything that belongs to the host.
     unsafe { libc::_exit(status) }
 }
+
+/// linux/sched.h (Linux 5.5): no signal has a handler in the child. The constant in `libc` is too narrow for it.
+const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 
 /// Most descriptors of a process, that of its program included.
 pub(crate) const MOST_DESCRIPTORS: usize = 192;
