@@ -53,7 +53,8 @@ fn sockets_of_the_internet() -> Result<Vec<SeccompRule>, BackendError> {
 }
 
 /// What serving takes, as [`palisade_gateway`] lists it, and what Rust's runtime does by itself: `futex` for its locks,
-/// `sigaltstack` and `rt_sigreturn` for stacks that overflow, `restart_syscall` for what a stopped process waited for.
+/// `sigaltstack` and `rt_sigreturn` for stacks that overflow, `gettid` for what a panic says, `restart_syscall` for what a stopped
+/// process waited for.
 const ALWAYS: &[libc::c_long] = &[
     libc::SYS_accept4,
     libc::SYS_brk,
@@ -64,6 +65,7 @@ const ALWAYS: &[libc::c_long] = &[
     libc::SYS_epoll_wait,
     libc::SYS_exit_group,
     libc::SYS_futex,
+    libc::SYS_gettid,
     libc::SYS_madvise,
     libc::SYS_mremap,
     libc::SYS_munmap,

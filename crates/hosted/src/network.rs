@@ -171,7 +171,9 @@ impl<'a> HostedNetwork<'a> {
     pub(crate) fn hear(&mut self, mut say: impl FnMut(&[u8])) {
         let Some(life) = &mut self.life else { return };
         let mut buffer = [0; 4096];
-        while let Ok(count @ 1..) = life.lines.read(&mut buffer) {
+        // As much as a pipe holds, but not for as long as somebody writes.
+        for _ in 0..LONGEST_LINE / buffer.len() {
+            let Ok(count @ 1..) = life.lines.read(&mut buffer) else { break };
             life.unfinished.extend_from_slice(&buffer[..count]);
         }
         while let Some(end) = life.unfinished.iter().position(|byte| *byte == b'\n') {
@@ -272,5 +274,5 @@ fn socket(listener: &Listener) -> BorrowedFd<'_> {
     }
 }
 
-/// A longer line is given on in pieces.
+/// A longer line is given on in pieces. Linux's pipes hold as much (pipe(7)).
 const LONGEST_LINE: usize = 64 * 1024;

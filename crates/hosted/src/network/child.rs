@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 
 use palisade_abi::frame_channel::Overruns;
 use palisade_gateway::{Gateway, Listener, Network, Outbound, Port, Published, Setup, World};
+use rustix::io::dup2;
 
 use super::message::{GatewayMessage, Message};
 use crate::memory::map_for_good;
@@ -19,11 +20,16 @@ use crate::{confine, spawn};
 pub fn serve() -> i32 {
     let Some(mut descriptors) = inherited(END) else { return FAILED };
     let mut next = || descriptors.next();
-    let (Some(end), Some(lines), Some(start), Some(message), Some(memory), Some(wake)) =
+    let (Some(end), Some(lines), Some(mut start), Some(message), Some(memory), Some(wake)) =
         (next(), next(), next(), next(), next(), next())
     else {
         return FAILED;
     };
+    // It has started. The number is that of the runtime's own messages: those of a panic are lines like others, and do not go to
+    // whoever would have the number next.
+    if dup2(&lines, &mut start).is_err() {
+        return FAILED;
+    }
     let mut lines = File::from(lines);
     let mut say = |line: &str| {
         // Nobody listens once the host is gone.
@@ -31,8 +37,9 @@ pub fn serve() -> i32 {
     };
     let result = prepare(end, message, &memory, wake, descriptors).and_then(|(setup, opens_sockets)| {
         let network = Network::prepare(setup).map_err(|error| error.to_string())?;
-        drop((start, memory));
+        drop(memory);
         spawn::die_with_parent();
+        spawn::hide_memory();
         confine::network(opens_sockets)?;
         network.serve(&mut say).map_err(|error| error.to_string())
     });
