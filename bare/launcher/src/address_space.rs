@@ -5,7 +5,7 @@ use core::slice;
 
 use palisade_abi::init_table::Operation;
 use palisade_abi::launch::{self, Region, Table, Word, backing, descriptor, rights, stage};
-use palisade_abi::layout::{LAUNCH_TABLE, LAUNCH_TABLE_SIZE, LAUNCHER, LAUNCHER_END};
+use palisade_abi::layout::{LAUNCH_TABLE, LAUNCH_TABLE_SIZE, LAUNCHER, LAUNCHER_END, PAGE};
 
 use crate::failure;
 use crate::linux::{self, Errno};
@@ -35,8 +35,20 @@ pub(crate) fn table() -> Option<Table<'static>> {
 /// the latter keeps them; they hold nothing of anybody.
 pub(crate) fn clear() {
     for (start, end) in [(LOWEST_PAGE, LAUNCHER), (LAUNCHER_END, END)] {
-        // SAFETY: the launcher runs on its own pages, which are outside both ranges, and has no reference into them.
-        let _ = unsafe { linux::call(linux::MUNMAP, [start, end - start, 0, 0, 0, 0]) };
+        unmap(start, end);
+    }
+}
+
+/// Removes what is in a range outside the launcher. Linux removes nothing at all of a range with a sealed page in it
+/// (mseal(2)), so its halves are tried then: down to that page, in some fifty steps.
+fn unmap(start: u64, end: u64) {
+    let pages = (end - start) / PAGE;
+    // SAFETY: the launcher runs on its own pages, which are outside the range, and has no reference into it.
+    let result = unsafe { linux::call(linux::MUNMAP, [start, end - start, 0, 0, 0, 0]) };
+    if result == Err(NOT_PERMITTED) && pages > 1 {
+        let middle = start + pages / 2 * PAGE;
+        unmap(start, middle);
+        unmap(middle, end);
     }
 }
 
@@ -120,4 +132,5 @@ const MAP_PRIVATE: u64 = 0x02;
 const MAP_ANONYMOUS: u64 = 0x20;
 const MAP_NORESERVE: u64 = 0x4000;
 const MAP_FIXED_NOREPLACE: u64 = 0x10_0000;
+const NOT_PERMITTED: Errno = Errno(1);
 const EXISTS: Errno = Errno(17);
