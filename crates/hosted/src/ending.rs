@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
-use palisade_abi::launch::{FAULTED, Fault};
+use palisade_abi::launch::{FAILED, FAULTED, Fault};
 use palisade_abi::layout::PAGE;
 use palisade_abi::plan::trap;
 use palisade_abi::report::{State, SubjectReport};
@@ -52,6 +52,8 @@ pub(crate) fn report(status: &WaitIdStatus, record: &Shared<'_>) -> SubjectRepor
     }
     match status.exit_status() {
         Some(FAULTED) => faulted(record),
+        // A launcher that was told to begin, and could not restrict itself: nobody hears it any more.
+        Some(FAILED) => failed(),
         // Whatever else a subject says with its last system call, it has ended by itself.
         _ => halted(),
     }
@@ -89,6 +91,15 @@ fn faulted(record: &Shared<'_>) -> SubjectReport {
         address: fault.address,
         info: fault.error_code,
         exit_code: fault.vector,
+        ..SubjectReport::default()
+    }
+}
+
+fn failed() -> SubjectReport {
+    SubjectReport {
+        state: State::Faulted as u32,
+        trap: u32::from(trap::UNKNOWN),
+        exit_code: u64::from(FAILED.cast_unsigned()),
         ..SubjectReport::default()
     }
 }
