@@ -13,6 +13,7 @@ mod listeners;
 pub mod message;
 mod names;
 mod permissions;
+mod shares;
 mod stack;
 mod timers;
 
@@ -110,11 +111,12 @@ impl Router {
                 }
             }
         }
+        let limits = Limits::within(descriptors);
         let client = |port: &Port| Client { name: port.subject.clone(), lease: port.lease };
         Ok(Self {
             link,
             stack: Stack::new(&own, seed()?, now),
-            connections: Connections::new(Limits::within(descriptors)),
+            connections: Connections::new(limits, listeners.addresses(), ports.len(), registry.clone()),
             datagrams: Datagrams::new(sockets),
             names,
             permissions,
@@ -212,7 +214,7 @@ impl Router {
     /// Opens a connection to the outside.
     fn open(&mut self, ends: Ends, bytes: &[u8], sender: usize) -> Opened {
         let Some(remote) = self.allow(Protocol::Tcp, ends.outside, sender) else { return Opened::No };
-        if !self.connections.has_room(Opener::Guest) {
+        if !self.connections.has_room(Opener::Guest(sender)) {
             return Opened::Later;
         }
         let family = if remote.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
@@ -224,7 +226,7 @@ impl Router {
             Ok(()) | Err(Errno::INPROGRESS) => {}
             Err(_) => return Opened::No,
         }
-        let opened = self.connections.opened(socket, ends, bytes, &mut self.stack, &self.registry, self.now);
+        let opened = self.connections.opened(sender, socket, ends, bytes, &mut self.stack, self.now);
         if opened.is_some() { Opened::Yes } else { Opened::No }
     }
 
@@ -374,8 +376,8 @@ impl World for Router {
         for (asker, answer) in self.names.expire(now) {
             self.tell(asker, &answer);
         }
-        let Self { listeners, connections, link, stack, registry, .. } = self;
-        listeners.accept(connections, link, stack, registry, now);
+        let Self { listeners, connections, link, stack, .. } = self;
+        listeners.accept(connections, link, stack, now);
     }
 
     fn ready(&mut self, token: Token, readiness: Readiness) {

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::thread;
 
 use palisade_gateway::Outbound;
+use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::State;
 use smoltcp::wire::{Icmpv4Packet, Ipv4Packet};
 use support::{Guest, NAME_SERVER, Plan, ROUTER, ROUTER_6};
@@ -99,6 +100,24 @@ fn a_unikernel_has_so_many_connections_and_no_more() {
         }
         server.is_finished()
     });
+}
+
+#[test]
+fn a_unikernel_leaves_its_neighbour_some_of_the_connections() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let plan = Plan::new().with_lease(Ipv4Addr::new(10, 0, 2, 16));
+    let mut served = plan.allowing(&[format!("localhost:{port}")]).serve();
+    let [first, second] = &mut served.guests[..] else { panic!("two") };
+    second.configure(Ipv4Addr::new(10, 0, 2, 16));
+    let connected = |guest: &mut Guest, handles: &[SocketHandle]| {
+        handles.iter().filter(|handle| guest.tcp(**handle).may_send()).count()
+    };
+    let _streams = thread::spawn(move || listener.incoming().take(256).collect::<Vec<_>>());
+    let of_first: Vec<_> = (0..300).map(|number| first.connect((ROUTER, port), 50_000 + number)).collect();
+    first.until("three quarters", |guest| connected(guest, &of_first) == 192);
+    let of_second: Vec<_> = (0..100).map(|number| second.connect((ROUTER, port), 50_000 + number)).collect();
+    second.until("the rest", |guest| connected(guest, &of_second) == 64);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! One TCP connection: a socket of this computer, a socket of the stack, and the bytes between them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Duration as HostDuration;
 
@@ -48,10 +48,10 @@ pub(super) struct Ends {
 /// Who has opened it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Opener {
-    /// Somebody outside.
-    Host,
-    /// The unikernel.
-    Guest,
+    /// Somebody outside, to the unikernel with this address.
+    Host(IpAddr),
+    /// The unikernel behind this port of the switch.
+    Guest(usize),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,8 +102,8 @@ impl Connection {
     /// A connection that somebody has opened; the stack's socket must be on its way.
     pub(super) fn new(seat: Seat, ends: Ends, opener: Opener, host: OwnedFd, now: Instant) -> Self {
         let stage = match opener {
-            Opener::Host => Stage::Open,
-            Opener::Guest => Stage::Connecting,
+            Opener::Host(_) => Stage::Open,
+            Opener::Guest(_) => Stage::Connecting,
         };
         Self {
             seat,
@@ -111,7 +111,7 @@ impl Connection {
             opener,
             host,
             stage,
-            readiness: Readiness { readable: false, writable: opener == Opener::Host, hung_up: false },
+            readiness: Readiness { readable: false, writable: stage == Stage::Open, hung_up: false },
             host_is_done: false,
             guest_has_ended: false,
             guest_is_done: false,

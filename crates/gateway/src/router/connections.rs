@@ -16,6 +16,7 @@ use super::connection::{Connection, Ends, Opener, Seat, Turn};
 use super::emit::{self, Buffer};
 use super::entries::Entries;
 use super::link::Link;
+use super::shares::Shares;
 use super::stack::Stack;
 use super::timers::Timers;
 use crate::poll::{Key, Readiness, Registry, Token};
@@ -28,11 +29,11 @@ pub(super) struct Connections {
     timers: Timers,
     /// Places that are free, with their buffers.
     spare: Vec<Seat>,
-    /// How many there are of each opener.
-    opened_by_host: usize,
-    opened_by_guest: usize,
-    limits: Limits,
+    /// How unikernels share those that lead to them, and those that they open.
+    by_host: Shares<IpAddr>,
+    by_guest: Shares<usize>,
     last_port: u16,
+    registry: Registry,
 }
 
 /// Most connections of each opener.
@@ -50,25 +51,26 @@ impl Limits {
 }
 
 impl Connections {
-    pub(super) fn new(limits: Limits) -> Self {
+    /// None yet, for so many addresses that somebody outside can reach and so many ports of the switch.
+    pub(super) fn new(limits: Limits, addresses: usize, ports: usize, registry: Registry) -> Self {
         Self {
             entries: Entries::new(),
             keys: HashMap::new(),
             queue: VecDeque::new(),
             timers: Timers::default(),
             spare: Vec::new(),
-            opened_by_host: 0,
-            opened_by_guest: 0,
-            limits,
+            by_host: Shares::new(limits.by_host, addresses),
+            by_guest: Shares::new(limits.by_guest, ports),
             last_port: FIRST_PORT,
+            registry,
         }
     }
 
     /// Whether one more can be opened.
     pub(super) fn has_room(&self, opener: Opener) -> bool {
         match opener {
-            Opener::Host => self.opened_by_host < self.limits.by_host,
-            Opener::Guest => self.opened_by_guest < self.limits.by_guest,
+            Opener::Host(guest) => self.by_host.has_room(guest),
+            Opener::Guest(port) => self.by_guest.has_room(port),
         }
     }
 
@@ -80,23 +82,22 @@ impl Connections {
         router: IpAddr,
         guest: SocketAddr,
         stack: &mut Stack,
-        registry: &Registry,
         now: Instant,
     ) -> Option<()> {
         let ends = self.free_port(router, guest)?;
         let mut seat = self.spare.pop().unwrap_or_else(Seat::new);
         seat.socket().connect(stack.context(), ends.guest, ends.outside).ok()?;
-        self.add(Connection::new(seat, ends, Opener::Host, host, now), registry)
+        self.add(Connection::new(seat, ends, Opener::Host(guest.ip()), host, now))
     }
 
-    /// Takes in a connection that a unikernel opens with `packet`, for which `host` is on its way.
+    /// Takes in a connection that the unikernel behind `port` opens with `packet`, for which `host` is on its way.
     pub(super) fn opened(
         &mut self,
+        port: usize,
         host: OwnedFd,
         ends: Ends,
         packet: &[u8],
         stack: &mut Stack,
-        registry: &Registry,
         now: Instant,
     ) -> Option<()> {
         let mut seat = self.spare.pop().unwrap_or_else(Seat::new);
@@ -110,7 +111,7 @@ impl Connections {
             self.spare.push(seat);
             return None;
         }
-        self.add(Connection::new(seat, ends, Opener::Guest, host, now), registry)
+        self.add(Connection::new(seat, ends, Opener::Guest(port), host, now))
     }
 
     /// Gives a unikernel's segment to its connection. Returns the length of a packet in `reply` that answers it at once.
@@ -225,13 +226,16 @@ impl Connections {
         }
     }
 
-    fn add(&mut self, connection: Connection, registry: &Registry) -> Option<()> {
+    fn add(&mut self, connection: Connection) -> Option<()> {
         let (ends, opener) = (connection.ends, connection.opener);
         let key = self.entries.add(Box::new(connection));
-        *self.count(opener) += 1;
+        match opener {
+            Opener::Host(guest) => self.by_host.take(guest),
+            Opener::Guest(port) => self.by_guest.take(port),
+        }
         self.keys.insert(ends, key);
         let connection = self.entries.get_mut(key)?;
-        if registry.add(&connection.host, Token::Connection(key)).is_err() {
+        if self.registry.add(&connection.host, Token::Connection(key)).is_err() {
             self.remove(key);
             return None;
         }
@@ -242,7 +246,10 @@ impl Connections {
     fn remove(&mut self, key: Key) {
         let Some(connection) = self.entries.remove(key) else { return };
         self.keys.remove(&connection.ends);
-        *self.count(connection.opener) -= 1;
+        match connection.opener {
+            Opener::Host(guest) => self.by_host.give_back(guest),
+            Opener::Guest(port) => self.by_guest.give_back(port),
+        }
         self.spare.push(connection.end());
     }
 
@@ -252,13 +259,6 @@ impl Connections {
             self.queue.push_back(key);
         }
         connection.turn = Turn::Queued;
-    }
-
-    fn count(&mut self, opener: Opener) -> &mut usize {
-        match opener {
-            Opener::Host => &mut self.opened_by_host,
-            Opener::Guest => &mut self.opened_by_guest,
-        }
     }
 
     /// Ends with a port of the router that no connection to the unikernel's port has.
@@ -292,13 +292,11 @@ mod tests {
         let start = Instant::from_secs(100);
         let mut stack = Stack::new(&[(router.into(), 24)], 1, start);
         let mut link = Link::new([2, 0, 0, 0, 0, 9], subnet, None, &[]);
-        let mut connections = Connections::new(Limits::within(64));
+        let registry = Poller::new().expect("it can be made").registry();
+        let mut connections = Connections::new(Limits::within(64), 1, 1, registry);
         let (host, _peer) = UnixStream::pair().expect("it can be made");
         let guest = SocketAddr::from((Ipv4Addr::new(10, 0, 2, 15), 80));
-        let registry = Poller::new().expect("it can be made").registry();
-        connections
-            .accepted(host.into(), router.into(), guest, &mut stack, &registry, start)
-            .expect("there is room");
+        connections.accepted(host.into(), router.into(), guest, &mut stack, start).expect("there is room");
         let mut buffer = [0; MAX_FRAME];
         let mut rest = |connections: &mut Connections, now| {
             while connections.next_frame(&mut buffer, &mut stack, &mut link, now).is_some() {}

@@ -1,5 +1,6 @@
 //! Published ports for connections, and who waits to be accepted there.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
@@ -11,7 +12,6 @@ use super::connection::Opener;
 use super::connections::Connections;
 use super::link::Link;
 use super::stack::Stack;
-use crate::poll::Registry;
 
 /// The ports.
 #[derive(Debug)]
@@ -32,6 +32,11 @@ struct Port {
 impl Listeners {
     pub(super) const fn new() -> Self {
         Self { ports: Vec::new(), paused_until: Instant::ZERO }
+    }
+
+    /// How many addresses the ports lead to.
+    pub(super) fn addresses(&self) -> usize {
+        self.ports.iter().map(|port| port.guest.ip()).collect::<HashSet<_>>().len()
     }
 
     /// Adds a port that leads to `guest`, and returns its number.
@@ -56,7 +61,6 @@ impl Listeners {
         connections: &mut Connections,
         link: &Link,
         stack: &mut Stack,
-        registry: &Registry,
         now: Instant,
     ) {
         if self.paused_until > now {
@@ -64,15 +68,14 @@ impl Listeners {
         }
         for port in &mut self.ports {
             for _ in 0..MOST_ACCEPTED {
-                if !port.has_news || !connections.has_room(Opener::Host) {
+                if !port.has_news || !connections.has_room(Opener::Host(port.guest.ip())) {
                     break;
                 }
                 match accept_with(&port.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                     Ok(host) => {
                         let router = link.router(port.guest.ip());
                         // What cannot be led on is closed.
-                        let _: Option<()> =
-                            connections.accepted(host, router, port.guest, stack, registry, now);
+                        let _: Option<()> = connections.accepted(host, router, port.guest, stack, now);
                     }
                     Err(Errno::AGAIN) => port.has_news = false,
                     Err(Errno::CONNABORTED | Errno::INTR) => {}
@@ -88,8 +91,8 @@ impl Listeners {
 
     /// When [`Listeners::accept`] has something to do.
     pub(super) fn due(&self, connections: &Connections) -> Option<Instant> {
-        let waits = self.ports.iter().any(|port| port.has_news) && connections.has_room(Opener::Host);
-        waits.then_some(self.paused_until)
+        let waits = |port: &Port| port.has_news && connections.has_room(Opener::Host(port.guest.ip()));
+        self.ports.iter().any(waits).then_some(self.paused_until)
     }
 }
 
