@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(extension.revision, 0x12);
         assert_eq!(extension.pin, 0x5f);
         assert_eq!(extension.primary, 0xf288_8c92, "no interrupt window");
-        assert_eq!(extension.secondary, 0x62);
+        assert_eq!(extension.secondary, 0x8062);
         assert!(extension.tags_translations());
         assert_eq!(extension.exit, 0x0028_8216);
         assert_eq!(extension.entry, 0x0000_c216);
