@@ -97,7 +97,11 @@ pub(crate) fn a_handover_passes_the_cpu_within_a_group(place: Place) {
         "#,
     )
     .at(place)
-    .boot_until(|said| said.contains("[first] handed over 10000 times"));
+    .boot_until(|said| {
+        // Which of the two lines is written first is the log's choice.
+        said.contains("[first] handed over 10000 times")
+            && said.contains("[second] handing over for time 10000, the last one")
+    });
     run.assert_in_order("second", &["handing over for time 10000, the last one"]);
     run.assert_in_order("first", &["handed over 10000 times"]);
 }
