@@ -7,6 +7,8 @@ extern crate alloc;
 
 pub mod admission;
 pub mod arguments;
+pub mod datagram;
 pub mod entropy;
+mod frame;
 pub mod logs;
 pub mod opening;

@@ -4,7 +4,9 @@
 //! none does. The library OS looks at each frame first, and makes a socket for the SYN or lets the frame be lost; the peer
 //! then asks again.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::IpAddr;
+
+use crate::frame::{self, u16_at};
 
 /// The wish for a TCP connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,43 +25,12 @@ impl Opening {
     /// Nothing else is checked, neither addresses nor checksums: the stack does that.
     #[must_use]
     pub fn of(frame: &[u8]) -> Option<Self> {
-        let (from, segment) = match u16_at(frame, ETHER_TYPE)? {
-            ETHER_TYPE_IPV4 => ipv4(frame.get(ETHERNET_HEADER..)?)?,
-            ETHER_TYPE_IPV6 => ipv6(frame.get(ETHERNET_HEADER..)?)?,
-            _ => return None,
-        };
+        let (from, PROTOCOL_TCP, segment) = frame::transport(frame)? else { return None };
         let opens = segment.get(TCP_FLAGS)? & (SYN | ACK | RST | FIN) == SYN;
         opens.then_some(Self { from, from_port: u16_at(segment, 0)?, to_port: u16_at(segment, 2)? })
     }
 }
 
-/// RFC 791, 3.1. Fragments are not looked at: a SYN does not come in pieces.
-fn ipv4(packet: &[u8]) -> Option<(IpAddr, &[u8])> {
-    let first = *packet.first()?;
-    let header = usize::from(first & 0xf) * 4;
-    let whole = u16_at(packet, 6)? & 0x3fff == 0;
-    let source = packet.get(12..16)?.first_chunk::<4>()?;
-    let tcp = first >> 4 == 4 && header >= 20 && whole && *packet.get(9)? == PROTOCOL_TCP;
-    let segment = packet.get(header..)?;
-    tcp.then_some((Ipv4Addr::from(*source).into(), segment))
-}
-
-/// RFC 8200, 3. Extension headers are not looked behind: nobody puts one before a SYN.
-fn ipv6(packet: &[u8]) -> Option<(IpAddr, &[u8])> {
-    let source = packet.get(8..24)?.first_chunk::<16>()?;
-    let tcp = *packet.first()? >> 4 == 6 && *packet.get(6)? == PROTOCOL_TCP;
-    let segment = packet.get(40..)?;
-    tcp.then_some((Ipv6Addr::from(*source).into(), segment))
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..)?.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))
-}
-
-const ETHER_TYPE: usize = 12;
-const ETHERNET_HEADER: usize = 14;
-const ETHER_TYPE_IPV4: u16 = 0x0800;
-const ETHER_TYPE_IPV6: u16 = 0x86dd;
 const PROTOCOL_TCP: u8 = 6;
 
 /// RFC 9293, 3.1: the byte with the flags, and four of them.
@@ -71,6 +42,8 @@ const ACK: u8 = 16;
 
 #[cfg(test)]
 mod tests {
+    use core::net::{Ipv4Addr, Ipv6Addr};
+
     use proptest::prelude::*;
 
     use super::*;

@@ -103,6 +103,11 @@ impl Addresses {
         interface.ipv4_addr().map(IpAddr::from).or_else(|| ipv6.map(IpAddr::from))
     }
 
+    /// Whether a datagram between these ports can be for DHCP, or the answer of a resolver.
+    pub(super) fn expects(&self, from_port: u16, to_port: u16) -> bool {
+        self.dhcp.is_some() && to_port == DHCP_CLIENT || self.resolver.is_some() && from_port == RESOLVER
+    }
+
     fn ask(&mut self, server: IpAddress, sockets: &mut SocketSet<'static>) {
         match self.resolver {
             Some(handle) => sockets.get_mut::<dns::Socket<'_>>(handle).update_servers(&[server]),
@@ -110,6 +115,11 @@ impl Addresses {
         }
     }
 }
+
+/// RFC 2131, 4.1.
+const DHCP_CLIENT: u16 = 68;
+/// RFC 1035, 4.2.1.
+const RESOLVER: u16 = 53;
 
 /// The link-local address that belongs to a hardware address (RFC 4291, appendix A).
 fn link_local(hardware: [u8; 6]) -> Ipv6Addr {

@@ -34,7 +34,7 @@ pub(super) struct Connections {
     last_port: u16,
 }
 
-/// What happens to the frame that opens a connection.
+/// What happens to a frame that the library has looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// The stack gets it.

@@ -1,9 +1,11 @@
 //! The stack and its turns.
 
+use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::task::Waker;
 
 use palisade_unikernel_core::arguments::Arguments;
+use palisade_unikernel_core::datagram::{Datagram, Refusals};
 use palisade_unikernel_core::opening::Opening;
 use smoltcp::iface::{Config, Interface, PollResult, SocketSet};
 use smoltcp::time::Instant;
@@ -21,6 +23,9 @@ pub(super) struct Stack {
     pub(super) connections: Connections,
     card: Card,
     addresses: Addresses,
+    /// The ports of UDP sockets.
+    pub(super) datagram_ports: Vec<u16>,
+    refusals: Refusals,
     /// Whether a task has written, read or closed something since the last turn.
     touched: bool,
     /// When the stack has something to do by itself.
@@ -39,7 +44,17 @@ impl Stack {
         let mut interface = Interface::new(config, &mut card, now());
         let mut sockets = SocketSet::new(alloc::vec![]);
         let addresses = Addresses::start(arguments, &mut interface, &mut sockets, card.address());
-        Self { interface, sockets, connections, card, addresses, touched: true, due: None }
+        Self {
+            interface,
+            sockets,
+            connections,
+            card,
+            addresses,
+            datagram_ports: Vec::new(),
+            refusals: Refusals::default(),
+            touched: true,
+            due: None,
+        }
     }
 
     /// Says that there may be something to send.
@@ -89,16 +104,30 @@ impl Stack {
     fn take_in(&mut self, now: Instant) -> bool {
         for number in 0..MOST_FRAMES {
             let Some(frame) = self.card.fetch() else { return number != 0 };
-            let verdict =
-                Opening::of(frame).map(|opening| self.connections.opening(opening, &mut self.sockets, now));
+            let verdict = match (Opening::of(frame), Datagram::of(frame)) {
+                (Some(opening), _) => self.connections.opening(opening, &mut self.sockets, now),
+                (None, Some(datagram)) => self.judge(datagram, now),
+                (None, None) => Verdict::Deliver,
+            };
             match verdict {
-                Some(Verdict::Lose) => self.card.drop_frame(),
-                Some(Verdict::Deliver) | None => {
+                Verdict::Lose => self.card.drop_frame(),
+                Verdict::Deliver => {
                     self.interface.poll_ingress_single(now, &mut self.card, &mut self.sockets);
                 }
             }
         }
         true
+    }
+
+    /// What nobody expects is answered by the stack, but not without limit.
+    fn judge(&mut self, datagram: Datagram, now: Instant) -> Verdict {
+        let expected = self.datagram_ports.contains(&datagram.to_port)
+            || self.addresses.expects(datagram.from_port, datagram.to_port);
+        if expected || self.refusals.admits(now.total_micros().unsigned_abs()) {
+            Verdict::Deliver
+        } else {
+            Verdict::Lose
+        }
     }
 }
 

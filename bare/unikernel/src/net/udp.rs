@@ -16,6 +16,7 @@ use crate::Error;
 pub struct UdpSocket {
     network: Network,
     socket: SocketHandle,
+    port: u16,
 }
 
 /// Why a datagram was not received or sent.
@@ -31,18 +32,16 @@ impl UdpSocket {
     pub(super) fn new(network: Network, port: u16) -> Result<Self, Error> {
         let socket = {
             let stack = &mut *network.stack();
-            let taken = stack.sockets.iter().any(|(_, socket)| match socket {
-                smoltcp::socket::Socket::Udp(socket) => socket.endpoint().port == port,
-                _ => false,
-            });
+            let taken = stack.datagram_ports.contains(&port);
             let buffer = || PacketBuffer::new(vec![PacketMetadata::EMPTY; DATAGRAMS], vec![0; BYTES]);
             let mut socket = udp::Socket::new(buffer(), buffer());
             if taken || socket.bind(port).is_err() {
                 return Err(Error::PortInUse(port));
             }
+            stack.datagram_ports.push(port);
             stack.sockets.add(socket)
         };
-        Ok(Self { network, socket })
+        Ok(Self { network, socket, port })
     }
 
     /// Waits for a datagram and returns its length and its sender.
@@ -98,7 +97,9 @@ impl UdpSocket {
 
 impl Drop for UdpSocket {
     fn drop(&mut self) {
-        self.network.stack().sockets.remove(self.socket);
+        let stack = &mut *self.network.stack();
+        stack.datagram_ports.retain(|port| *port != self.port);
+        stack.sockets.remove(self.socket);
     }
 }
 
