@@ -23,10 +23,10 @@ impl Datagram {
     }
 }
 
-/// How many datagrams for ports where nobody listens are answered: [`PER_SECOND`], and after a quiet time as many at once.
+/// How many datagrams for ports where nobody listens are answered: a hundred a second, and after a quiet time as many at once.
 #[derive(Debug, Default)]
 pub struct Refusals {
-    /// Microseconds; each answer costs [`COST`] of them.
+    /// Microseconds; each answer costs some.
     saved: u64,
     last: u64,
 }
@@ -45,7 +45,7 @@ impl Refusals {
     }
 }
 
-/// Answers in a second.
+/// Answers in a second, and what each costs.
 const PER_SECOND: u64 = 100;
 const SECOND: u64 = 1_000_000;
 const COST: u64 = SECOND / PER_SECOND;
