@@ -88,6 +88,7 @@ pub(crate) struct System {
     pub(crate) directory: TempDir,
     pub(crate) arguments: Vec<OsString>,
     pub(crate) place: Place,
+    environment: Vec<(&'static str, String)>,
     seconds: u32,
 }
 
@@ -97,15 +98,14 @@ impl System {
         let directory =
             TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("the target directory is writable");
         std::os::unix::fs::symlink(testing(), directory.path().join("testing")).expect("a link can be made");
-        let mut system = Self { directory, arguments: Vec::new(), place: Place::Machine, seconds: SECONDS };
-        fs::write(system.description(), description).expect("a description can be written");
-        system.arguments.push(system.description().into());
-        system
+        let description_file = directory.path().join(DESCRIPTION);
+        fs::write(&description_file, description).expect("a description can be written");
+        Self::new(directory, vec![description_file.into()])
     }
 
     /// The path of its description.
     pub(crate) fn description(&self) -> PathBuf {
-        self.directory.path().join("system.toml")
+        self.directory.path().join(DESCRIPTION)
     }
 
     /// A system of this repository.
@@ -118,7 +118,11 @@ impl System {
         let directory =
             TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("the target directory is writable");
         let arguments = arguments.iter().map(|argument| argument.as_ref().into()).collect();
-        Self { directory, arguments, place: Place::Machine, seconds: SECONDS }
+        Self::new(directory, arguments)
+    }
+
+    fn new(directory: TempDir, arguments: Vec<OsString>) -> Self {
+        Self { directory, arguments, place: Place::Machine, environment: Vec::new(), seconds: SECONDS }
     }
 
     /// In this place, in place of a machine.
@@ -130,6 +134,12 @@ impl System {
     /// With another argument of `boot`.
     pub(crate) fn argument(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
+        self
+    }
+
+    /// With this in the command's environment.
+    pub(crate) fn environment(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.environment.push((name, value.into()));
         self
     }
 
@@ -189,6 +199,7 @@ impl System {
             .arg(self.place.verb())
             .args(self.place.arguments())
             .args(&self.arguments)
+            .envs(self.environment.iter().cloned())
             .args(["--for", &(seconds * self.place.patience()).to_string(), "--verbose", "--output"])
             .arg(output)
             .stdin(Stdio::null());
@@ -405,6 +416,8 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
+/// The name of the file that describes a system, in its directory.
+const DESCRIPTION: &str = "system.toml";
 /// What tests pack themselves.
 const PROGRAMS: [&str; 7] = ["kernel", "init", "time", "log", "supervisor", "dma-attacker", "dma-victim"];
 /// Enough for every end that a test expects, on a loaded computer too.

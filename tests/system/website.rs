@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -62,6 +63,23 @@ fn a_directory_that_is_published_over_http_alone_is_served_without_tls(place: Pl
     let run = site.stop();
     run.assert_exit(143);
     run.assert_in_order("website", &["[info] website: http://192.168.254.10:80/ has 1 files"]);
+}
+
+#[test]
+fn options_for_the_emulators_network_are_taken_from_the_environment() {
+    let directory = Place::Machine.directory("forwarded");
+    // This port is free, and the emulator takes it soon.
+    let port =
+        TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port is free").port();
+    let site = serving(&directory, "")
+        .environment("QEMU_NETDEV_EXTRA_OPTS", format!("hostfwd=tcp:127.0.0.1:{port}-192.168.254.10:80"))
+        .start(None);
+    let mut client = TcpStream::connect(("127.0.0.1", port)).expect("the emulator listens");
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").expect("it takes a request");
+    let mut reply = Vec::new();
+    client.read_to_end(&mut reply).expect("it answers");
+    assert!(reply.starts_with(b"HTTP/1.1 301 "), "{}", String::from_utf8_lossy(&reply));
+    ended(site);
 }
 
 fn what_a_client_has_or_can_decode_decides_what_it_gets(place: Place) {
