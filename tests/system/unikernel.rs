@@ -2,9 +2,10 @@
 
 use std::io;
 use std::net::{TcpListener, UdpSocket};
+use std::path::Path;
 use std::thread;
 
-use crate::harness::{Run, System};
+use crate::harness::{Place, Run, System};
 
 #[test]
 fn a_unikernel_shows_its_arguments_and_ends() {
@@ -34,6 +35,22 @@ fn an_argument_that_cannot_be_understood_is_an_error_with_a_status_of_its_own() 
     );
     run.assert_in_order("asker", &["[error] arguments: --port=seven: not a number from 0 to 65535"]);
     assert_eq!(run.subject("server")["status"], 64, "{run}");
+}
+
+#[test]
+fn the_directory_of_a_crate_stands_for_the_program_that_it_makes() {
+    let tests = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let echo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bare/apps/echo");
+    let run = System::from_arguments(&[Path::new("--unikernel"), &echo])
+        .at(Place::Computer)
+        // Beside what is built there by hand.
+        .environment("CARGO_TARGET_DIR", tests.join("crate").to_string_lossy())
+        .boot_until(|said| said.contains("[echo] [info] net: address 10.0.2.15/24 from DHCP"));
+    run.assert_exit(143);
+
+    let run = System::from_arguments(&[Path::new("--unikernel"), tests]).boot();
+    run.assert_exit(125);
+    assert!(run.to_string().contains(" is a directory without a Cargo.toml"), "{run}");
 }
 
 #[test]

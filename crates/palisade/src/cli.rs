@@ -173,7 +173,8 @@ pub(crate) struct SystemSource {
 /// What takes the place of a description, or changes it.
 #[derive(Debug, Args)]
 pub(crate) struct Undescribed {
-    /// Take a unikernel in place of a description: a file for Solo5's target muen, or `hello`
+    /// Take a unikernel in place of a description: a file for Solo5's target muen, the directory of a crate that makes one, or
+    /// `hello`
     #[arg(long, value_name = "PATH", conflicts_with = "site")]
     pub(crate) unikernel: Option<PathBuf>,
     /// Serve the files of this directory, in place of a description, with the built-in unikernel `website`
@@ -307,6 +308,7 @@ Examples:
   palisade run systems/two-sites.toml
   palisade run --site ./public --publish 0.0.0.0:443:443 --cert fullchain.pem --key key.pem
   palisade run --unikernel hello --bootparams 'Hi!'
+  palisade run --unikernel bare/apps/echo --publish 7007:7
   palisade run --site ./public --watch
   palisade run systems/website.toml --gdb website";
 const BOOT_EXAMPLE: &str = "\

@@ -6,6 +6,7 @@ mod ask;
 mod certificates;
 mod cli;
 mod command_line;
+mod crate_program;
 mod embedded;
 mod escape;
 mod example;

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use palisade_image::verify::{Expected, verify};
 use palisade_image::{Image, pack};
-use palisade_policy::{Options, Planned, Problem, Site, SiteFiles, parse_size};
+use palisade_policy::{Library, Options, Planned, Problem, Site, SiteFiles, parse_size};
 
 use crate::certificates;
 use crate::cli::{SystemSource, Undescribed};
+use crate::crate_program;
 use crate::embedded;
 use crate::example;
 use crate::exit::Exit;
@@ -98,7 +99,10 @@ pub(crate) fn plan_with<'a>(
     let planned = match (description, &undescribed.unikernel) {
         (Some(description), _) => palisade_policy::load(description, &options, supplies),
         (None, Some(unikernel)) => {
-            palisade_policy::for_unikernel(unikernel, command_line.unwrap_or_default(), &options, supplies)
+            let is_crate = unikernel.is_dir() && supplies.program(&unikernel.to_string_lossy()).is_none();
+            let built = is_crate.then(|| crate_program::build(unikernel)).transpose()?;
+            let program = built.as_deref().unwrap_or(unikernel);
+            palisade_policy::for_unikernel(program, command_line.unwrap_or_default(), &options, supplies)
         }
         (None, None) => {
             let example = example::files();
