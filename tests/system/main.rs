@@ -18,6 +18,7 @@ mod here;
 mod hostile;
 mod intel;
 mod legacy;
+mod machines;
 mod names;
 mod nested;
 mod network;

@@ -4,6 +4,7 @@
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use palisade_abi::boot_info;
+use palisade_abi::needs::{self, Feature};
 use palisade_abi::plan::{MemoryRange, NONE, Plan, PlanError, bar_flags};
 use palisade_abi::subject_info;
 use palisade_abi::volatile::Memory;
@@ -158,7 +159,7 @@ fn check_memory(plan: &Plan<'_>, map: Result<MemoryMap, NoMap>) {
 /// Everything the kernel needs of the processor. Gives the start of a CPU that suits it.
 fn check_processor() -> (StartCpu, ExtendedState) {
     if !paging::no_execute_exists() {
-        refuse(&[Part::Text("the CPU has no no-execute pages (NX)")]);
+        refuse_without(Feature::NoExecute.words());
     }
     if !paging::memory_types_are_usual() {
         refuse(&[Part::Text("the CPU's memory types (PAT) are not those that it starts with")]);
@@ -168,9 +169,9 @@ fn check_processor() -> (StartCpu, ExtendedState) {
     } else if Vtx::exists() {
         start_with::<Vtx>()
     } else {
-        refuse(&[Part::Text("the CPU has neither SVM (AMD-V) nor VT-x (Intel)")])
+        refuse(&[Part::Text(needs::NO_EXTENSION)])
     };
-    let Some(state) = ExtendedState::enable() else { refuse(&[Part::Text("the CPU has no usable XSAVE")]) };
+    let Some(state) = ExtendedState::enable() else { refuse_without(Feature::Xsave.words()) };
     (start_cpu, state)
 }
 
@@ -182,7 +183,7 @@ fn start_with<V: Virtualisation>() -> StartCpu {
 }
 
 fn refuse_without(feature: &str) -> ! {
-    refuse(&[Part::Text("the CPU has no "), Part::Text(feature)])
+    refuse(&[Part::Text(needs::CPU_HAS_NO), Part::Text(feature)])
 }
 
 /// Writes the frequencies that nobody knew before into the pages of the subjects.

@@ -1,7 +1,8 @@
 //! The byte layouts that all sides share: kernel, subjects, builder and verifier.
 //!
 //! Nothing here decides anything. Each module has one layout: a structure or a checked view over bytes, the constants
-//! that belong to it, and the functions that read and write it. All integers are little-endian.
+//! that belong to it, and the functions that read and write it. All integers are little-endian. What is not a layout are
+//! [words](needs) that builder and kernel share.
 
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
@@ -17,6 +18,7 @@ pub mod init_table;
 pub mod launch;
 pub mod layout;
 pub mod log_element;
+pub mod needs;
 pub mod network_element;
 pub mod nic_config;
 pub mod note;

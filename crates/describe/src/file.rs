@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use palisade_abi::needs::Feature;
+
 use crate::acpi::Madt;
 use crate::memory::Memory;
 use crate::pci::{Bar, Device};
@@ -19,6 +21,8 @@ pub(crate) struct PortWrite {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct File {
     pub(crate) processors: Madt,
+    /// Features of the CPUs of which something is known, and whether they are there.
+    pub(crate) features: Vec<(Feature, bool)>,
     pub(crate) pm_timer_port: Option<u16>,
     pub(crate) reset: Vec<PortWrite>,
     pub(crate) power_off: Vec<PortWrite>,
@@ -72,6 +76,12 @@ impl File {
             "\n# State S5 of ACPI.\n[[power_off]]\nname = \"acpi\"\nwrites = {}",
             port_writes(&self.power_off)
         )?;
+        if !self.features.is_empty() {
+            writeln!(out, "\n[processor]")?;
+        }
+        for (feature, there) in &self.features {
+            writeln!(out, "{} = {there}", feature.key())?;
+        }
         if let Some((config, (start, length))) = self.bus {
             writeln!(out, "\n[pci]\nconfig = {}", hexadecimal(config))?;
             writeln!(out, "window = {{ start = {}, size = {} }}", hexadecimal(start), size(length))?;

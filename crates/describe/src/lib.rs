@@ -1,7 +1,7 @@
 //! Describes the computer that it runs on, under Linux, as a machine file.
 //!
-//! What is read: the firmware's ACPI tables and memory map, and what the kernel tells of the PCI bus under `/sys` and
-//! `/proc`. What a machine file must have and cannot be read is a [`Lack`]; what is left out, and why, is a remark.
+//! What is read: the firmware's ACPI tables and memory map, and what Linux tells of the CPUs and the PCI bus under `/sys`
+//! and `/proc`. What a machine file must have and cannot be read is a [`Lack`]; what is left out, and why, is a remark.
 
 #![forbid(unsafe_code)]
 
@@ -10,6 +10,7 @@ mod file;
 mod lack;
 mod memory;
 mod pci;
+mod processor;
 mod tree;
 
 use std::path::Path;
@@ -48,6 +49,7 @@ pub fn describe(root: &Path) -> Result<Description, Vec<Lack>> {
         Ok(())
     }));
     required(memory::read(&tree).map(|memory| file.memory = memory));
+    file.features = processor::features(&tree);
     file.iommu = acpi::iommu(&tree);
     match pci::read(&tree) {
         Ok(Some(bus)) => {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::Lack;
@@ -35,6 +36,13 @@ impl<'a> Tree<'a> {
     /// The text of a file that tells `what`.
     pub(crate) fn text(&self, path: &str, what: &'static str) -> Result<String, Lack> {
         self.bytes(path, what).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The eight bytes at an offset of a file, if it can be read there.
+    pub(crate) fn word(&self, path: &str, offset: u64) -> Option<u64> {
+        let mut bytes = [0; 8];
+        fs::File::open(self.path(path)).and_then(|file| file.read_exact_at(&mut bytes, offset)).ok()?;
+        Some(u64::from_le_bytes(bytes))
     }
 
     /// The names in a directory, sorted; none if there is no directory.

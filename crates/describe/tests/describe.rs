@@ -22,6 +22,10 @@ fn a_machine_is_described_from_its_tables_and_its_bus() {
         "installed = \"512 MiB\"",
         "  { start = \"1 MiB\", size = \"523132 KiB\" }, # 0x100000",
         "writes = [{ port = 0x604, width = 2, value = 0x2000 }]",
+        "[processor]",
+        "svm = true",
+        "vtx = false",
+        "nested_paging = true",
         "config = 0xb000_0000",
         "window = { start = 0xc000_0000, size = \"1004 MiB\" }",
         "address = \"00:03.0\"",
@@ -32,6 +36,28 @@ fn a_machine_is_described_from_its_tables_and_its_bus() {
     ] {
         assert!(description.text.lines().any(|found| found == line), "no {line:?} in:\n{}", description.text);
     }
+}
+
+#[test]
+fn of_a_cpu_s_features_those_are_told_that_linux_tells() {
+    let told = |cpuinfo: &str, register: Option<u64>| {
+        let tree = Recorded::q35();
+        tree.write("proc/cpuinfo", cpuinfo);
+        if let Some(register) = register {
+            tree.write("dev/cpu/0/msr", [vec![0; 0x48c], register.to_le_bytes().to_vec()].concat());
+        }
+        let text = describe(tree.path()).expect("everything is there").text;
+        let part = text.split("[processor]\n").nth(1).and_then(|rest| rest.split("\n\n").next());
+        part.map(|part| part.trim_end().replace(" = true", "").replace(" = false", "?").replace('\n', " "))
+    };
+    assert_eq!(told("", None), None);
+    let intel = "flags : nx vmx ept xsave\nvmx flags : vnmi preemption_timer ept\n";
+    let known = "no_execute xsave svm? vtx extended_page_tables";
+    assert_eq!(told(intel, None), Some(format!("{known} preemption_timer")));
+    assert_eq!(told(intel, Some(1 << 16)), Some(format!("{known} large_extended_pages preemption_timer")));
+    assert_eq!(told(intel, Some(0)), Some(format!("{known} large_extended_pages? preemption_timer")));
+    assert_eq!(told("flags : nx vmx ept xsave\n", None), Some(known.to_owned()), "an older Linux");
+    assert_eq!(told("flags : fpu\n", None), Some("no_execute? xsave? svm? vtx?".to_owned()));
 }
 
 #[test]

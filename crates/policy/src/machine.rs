@@ -2,11 +2,13 @@
 
 mod devices;
 mod iommu;
+mod processor;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use palisade_abi::layout::{PAGE, page_align_up};
+use palisade_abi::needs::Feature;
 
 use crate::document::{self, Fields, did_you_mean};
 use crate::input::read_text;
@@ -26,6 +28,8 @@ pub struct MachineDescription {
     pub power_off: Vec<(String, Vec<PortWrite>)>,
     /// The emulators that can be this machine, the usual one first. Empty if its file names none.
     pub emulators: Vec<Emulator>,
+    /// Features of its CPUs, as far as its file says whether they are there.
+    features: Vec<(Feature, Located<bool>)>,
 }
 
 /// An emulator of whole machines.
@@ -62,6 +66,11 @@ impl MachineDescription {
     #[must_use]
     pub fn usable_size(&self) -> u64 {
         self.machine.usable.iter().map(|(_, size)| size).sum()
+    }
+
+    /// Whether its CPUs have a feature, if its file says that.
+    pub(crate) fn feature(&self, wanted: Feature) -> Option<&Located<bool>> {
+        self.features.iter().find(|(feature, _)| *feature == wanted).map(|(_, known)| known)
     }
 
     /// The network card with this name, or the first one.
@@ -186,9 +195,10 @@ fn read(name: &str, source: Arc<Source>, wanted: Wanted, problems: &Collector) -
         devices,
     };
     let power_off = power_off(&fields, problems);
+    let features = processor::read(&fields, problems);
     let emulators = fields.choices("emulators", &[Emulator::Qemu, Emulator::Bochs].map(|it| (it.name(), it)));
     fields.finish();
-    Some(MachineDescription { machine, power_off, emulators })
+    Some(MachineDescription { machine, power_off, emulators, features })
 }
 
 /// The memory of a machine.

@@ -9,6 +9,7 @@ pub(crate) mod machine;
 pub(crate) mod memory;
 pub(crate) mod names;
 pub(crate) mod network;
+pub(crate) mod processor;
 pub(crate) mod programs;
 pub(crate) mod reading;
 pub(crate) mod schedule;
@@ -124,6 +125,7 @@ static RULES: &[&Rule] = &[
     &machine::MEMORY_MAP,
     &machine::POWER_OFF,
     &machine::APIC_IDS,
+    &processor::FEATURES,
     &machine::PCI,
     &machine::DEVICES,
     &machine::BARS,

@@ -39,6 +39,7 @@ impl Recorded {
              01000000-02209000 : Kernel code\nb0000000-bfffffff : PCI ECAM 0000 [bus 00-ff]\n\
              c0000000-febfffff : PCI Bus 0000:00\nfec00000-fec003ff : IOAPIC 0\n",
         );
+        tree.write("proc/cpuinfo", "processor\t: 0\nflags\t\t: fpu nx svm npt xsave\n\n".repeat(2));
         tree.device("0000:00:00.0", (0x8086, 0x29c0), &[], None);
         let card = [(1, 0xfebf_e000_u64, 0x1000, 0x4_0200), (4, 0xfebf_8000, 0x4000, 0x14_220c)];
         tree.device("0000:00:03.0", (0x1af4, 0x1041), &card, Some((1, 0, 4)));

@@ -1,5 +1,7 @@
 //! Which controls the kernel runs subjects with, from what the processor offers (Intel SDM volume 3, appendix A).
 
+use palisade_abi::needs::Feature;
+
 /// VT-x as this processor has it, and as the kernel uses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extension {
@@ -130,7 +132,7 @@ pub const FEATURE_CONTROL: u32 = 0x3a;
 const PIN: [(u32, &str); 3] = [
     (1 << 0, "external-interrupt exiting (VT-x)"),
     (1 << 3, "NMI exiting (VT-x)"),
-    (1 << 6, "preemption timer (VT-x)"),
+    (1 << 6, Feature::PreemptionTimer.words()),
 ];
 
 const PRIMARY: [(u32, &str); 12] = [
@@ -150,7 +152,7 @@ const PRIMARY: [(u32, &str); 12] = [
 ];
 
 const SECONDARY: [(u32, &str); 2] =
-    [(1 << 1, "extended page tables (VT-x EPT)"), (1 << 6, "WBINVD exiting (VT-x)")];
+    [(1 << 1, Feature::ExtendedTables.words()), (1 << 6, "WBINVD exiting (VT-x)")];
 const VPID: u32 = 1 << 5;
 /// Secondary control: exit on `encls`, as a bitmap says.
 const ENCLS: u32 = 1 << 15;
@@ -172,7 +174,7 @@ const ENTRY: [(u32, &str); 4] = [
 const PAGING: [(u64, &str); 5] = [
     (1 << 6, "four levels of extended page tables (VT-x EPT)"),
     (1 << 14, "cached extended page tables (VT-x EPT)"),
-    (1 << 16, "2 MiB pages in extended page tables (VT-x EPT)"),
+    (1 << 16, Feature::LargeExtendedPages.words()),
     (1 << 20, "INVEPT (VT-x EPT)"),
     (1 << 26, "INVEPT of all contexts (VT-x EPT)"),
 ];

@@ -1,5 +1,6 @@
 //! Rules for the machine's network card and the unikernels behind it.
 
+use palisade_abi::needs::UNCONFINED;
 use palisade_abi::nic_config::MAX_PORTS;
 use palisade_abi::subject_info::MAX_NAME;
 
@@ -174,7 +175,7 @@ fn warn_of_unconfined_device(system: &System, problems: &Collector) {
     problems.add(
         Problem::warning(
             &DMA_UNCONFINED,
-            format!("{card} can read and overwrite all memory of the machine: no IOMMU confines it"),
+            format!("{card}{UNCONFINED}"),
         )
         .at(&system.subjects[port.subject].program_name.place, format!("has the network device `{}`", port.device))
         .help(format!(

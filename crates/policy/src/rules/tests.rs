@@ -10,6 +10,7 @@ mod memory;
 mod names;
 mod network;
 mod plans;
+mod processor;
 mod programs;
 mod reading;
 mod schedule;

@@ -4,6 +4,7 @@ use core::num::NonZeroUsize;
 
 use palisade_abi::crash::Reason;
 use palisade_abi::layout::MAX_SUBJECTS;
+use palisade_abi::needs::Feature;
 use palisade_abi::plan::{Cpu, Subject, subject_flags, trap};
 use palisade_kernel_core::exit::{Exit, Trap};
 
@@ -118,7 +119,7 @@ impl Virtualisation for Svm {
     fn missing_feature() -> Option<&'static str> {
         let [_, identifiers, _, features] = processor::cpuid(SVM_FEATURES, 0);
         if features & 1 == 0 {
-            return Some("nested paging (AMD NPT)");
+            return Some(Feature::NestedPaging.words());
         }
         if identifiers < 2 {
             return Some("address space identifiers (SVM ASIDs)");

@@ -5,16 +5,16 @@ use crate::testing::{TestLibrary, assert_breaks, assert_passes, hello_with, plan
 use crate::{Emulator, Options, Planned, Problems};
 
 /// A machine file of its own for a test, removed at its end.
-struct MachineFile(PathBuf);
+pub(super) struct MachineFile(PathBuf);
 
 impl MachineFile {
-    fn new(test: &str, text: &str) -> Self {
+    pub(super) fn new(test: &str, text: &str) -> Self {
         let path = std::env::temp_dir().join(format!("palisade-{}-{test}.toml", std::process::id()));
         fs::write(&path, text).unwrap();
         Self(path)
     }
 
-    fn plan(&self) -> Result<Planned, Problems> {
+    pub(super) fn plan(&self) -> Result<Planned, Problems> {
         plan(&format!("machine = {:?}\n{}", self.0, hello_with("")))
     }
 }
@@ -26,7 +26,7 @@ impl Drop for MachineFile {
 }
 
 /// A machine in full; `memory` comes last, so that tests can add to it.
-const OWN: &str = "cpus = 1\nreset = [{ port = 0xcf9, width = 1, value = 6 }]\n\
+pub(super) const OWN: &str = "cpus = 1\nreset = [{ port = 0xcf9, width = 1, value = 6 }]\n\
                    power_off = [{ name = \"off\", writes = [{ port = 0x604, width = 2, value = 0x2000 }] }]\n\
                    [memory]\ninstalled = \"128 MiB\"\n";
 
