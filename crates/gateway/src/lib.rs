@@ -11,7 +11,7 @@
 //! | for | calls |
 //! |---|---|
 //! | waiting | `epoll_wait` or `epoll_pwait`, `epoll_ctl`, `clock_gettime` (where it is no page of the kernel) |
-//! | waking unikernels, and being woken | `write`, `readv` |
+//! | waking unikernels, letting them go on, and being woken | `write`, `sched_yield`, `readv` |
 //! | published ports | `accept4`, `recvfrom`, `sendto`, `shutdown`, `setsockopt` (`SO_LINGER`), `close` |
 //! | what leaves, if anything may | `socket` (TCP and UDP), `connect`, `getsockopt` (`SO_ERROR`), `setsockopt` (`TCP_NODELAY`), `getrandom` |
 //! | a tap device | `readv`, `write` |

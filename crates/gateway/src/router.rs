@@ -12,6 +12,7 @@ mod link;
 mod listeners;
 pub mod message;
 mod names;
+mod pace;
 mod permissions;
 mod shares;
 mod stack;
@@ -38,6 +39,7 @@ use self::frame::{Content, Frame, Packet};
 use self::link::{Heard, Link};
 use self::listeners::Listeners;
 use self::names::{Asker, NameServer, Verdict};
+use self::pace::Pace;
 use self::permissions::Permissions;
 use self::stack::Stack;
 use crate::complaints::Complaints;
@@ -60,6 +62,7 @@ pub(crate) struct Router {
     /// Frames that answer what was sent.
     replies: VecDeque<(usize, Buffer)>,
     scratch: Box<Buffer>,
+    pace: Pace,
     /// Whether datagrams come before connections in what is received next.
     datagrams_first: bool,
     complaints: Complaints,
@@ -125,6 +128,7 @@ impl Router {
             clients: ports.iter().map(client).collect(),
             replies: VecDeque::with_capacity(MOST_REPLIES),
             scratch: Box::new([0; MAX_FRAME]),
+            pace: Pace::default(),
             datagrams_first: false,
             complaints: Complaints::new(),
             registry,
@@ -199,8 +203,8 @@ impl Router {
     }
 
     fn segment(&mut self, ends: Ends, opens: bool, bytes: &[u8], mac: EthernetAddress, sender: usize) {
-        if self.connections.knows(ends) {
-            let length = self.connections.segment(ends, bytes, &mut self.stack, &mut self.scratch, self.now);
+        let Self { connections, stack, scratch, .. } = self;
+        if let Some(length) = connections.segment(ends, bytes, stack, scratch, self.now) {
             return self.reply_packet(length, mac);
         }
         let opened = if opens { self.open(ends, bytes, sender) } else { Opened::No };
@@ -332,10 +336,11 @@ impl Wire for Router {
             return Some(Ok(length));
         }
         self.datagrams_first = !self.datagrams_first;
+        let holds = self.pace.holds();
         let Self { connections, datagrams, stack, link, now, .. } = self;
-        let length = if self.datagrams_first {
+        let length = if self.datagrams_first || holds {
             let first = datagrams.next_frame(buffer, link, *now);
-            first.or_else(|| connections.next_frame(buffer, stack, link, *now))
+            first.or_else(|| if holds { None } else { connections.next_frame(buffer, stack, link, *now) })
         } else {
             let first = connections.next_frame(buffer, stack, link, *now);
             first.or_else(|| datagrams.next_frame(buffer, link, *now))
@@ -356,6 +361,7 @@ impl Wire for Router {
     }
 
     fn send(&mut self, frame: &[u8], sender: usize) {
+        self.pace.heard(sender);
         match frame::read(frame) {
             Some((mac, Frame::Arp { asks, sender: from, target })) => {
                 self.arp(asks, from, target, mac, sender)
@@ -365,7 +371,9 @@ impl Wire for Router {
         }
     }
 
-    fn flush(&mut self) {}
+    fn flush(&mut self) {
+        self.pace.end_round();
+    }
 }
 
 impl World for Router {
@@ -400,6 +408,10 @@ impl World for Router {
             }
             _ => {}
         }
+    }
+
+    fn expects_more(&self) -> bool {
+        self.pace.expects_more()
     }
 
     fn due(&self) -> Option<Instant> {

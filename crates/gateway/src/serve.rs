@@ -9,6 +9,7 @@ use palisade_abi::volatile::Shared;
 use palisade_services::station::address_behind;
 use palisade_services::switch::{self, Address, Exchange, Table};
 use rustix::io::{readv, write};
+use rustix::thread::sched_yield;
 use rustix::time::{ClockId, clock_gettime};
 use smoltcp::time::{Duration, Instant};
 
@@ -106,6 +107,10 @@ impl<W: World> Server<W> {
     /// Moves what there is, within limits. Returns whether there may be more.
     fn rounds(&mut self) -> bool {
         for _ in 0..MOST_ROUNDS {
+            if self.switch.wire().expects_more() && !self.switch.has_unread() {
+                // Who has the same CPU goes on now; who has another one is not waited for.
+                sched_yield();
+            }
             let round = self.switch.round();
             self.unannounced |= round.at_once | round.later;
             if !round.busy {
@@ -178,6 +183,6 @@ pub(crate) fn now() -> Instant {
 }
 
 /// Most rounds after which unikernels learn what they got, and other descriptors have their turn.
-const MOST_ROUNDS: usize = 4;
+const MOST_ROUNDS: usize = 16;
 /// Least time between two reports of losses: whoever causes them must not fill the log as well.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);

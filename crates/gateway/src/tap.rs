@@ -101,6 +101,10 @@ impl World for Tap {
         }
     }
 
+    fn expects_more(&self) -> bool {
+        false
+    }
+
     fn due(&self) -> Option<Instant> {
         self.again
     }

@@ -13,6 +13,9 @@ pub(crate) trait World: Wire {
     /// A descriptor has become ready.
     fn ready(&mut self, token: Token, readiness: Readiness);
 
+    /// Whether it waits for more of what a unikernel has just begun to send.
+    fn expects_more(&self) -> bool;
+
     /// When a turn has something to do although nothing has happened.
     fn due(&self) -> Option<Instant>;
 

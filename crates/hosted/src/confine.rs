@@ -73,6 +73,7 @@ const ALWAYS: &[libc::c_long] = &[
     libc::SYS_recvfrom,
     libc::SYS_restart_syscall,
     libc::SYS_rt_sigreturn,
+    libc::SYS_sched_yield,
     libc::SYS_sendto,
     libc::SYS_setsockopt,
     libc::SYS_shutdown,

@@ -114,7 +114,8 @@ impl Connections {
         self.add(Connection::new(seat, ends, Opener::Guest(port), host, now))
     }
 
-    /// Gives a unikernel's segment to its connection. Returns the length of a packet in `reply` that answers it at once.
+    /// Gives a unikernel's segment to its connection, if there is one. Returns the length of a packet in `reply` that answers
+    /// it at once, if one does.
     pub(super) fn segment(
         &mut self,
         ends: Ends,
@@ -122,17 +123,12 @@ impl Connections {
         stack: &mut Stack,
         reply: &mut Buffer,
         now: Instant,
-    ) -> Option<usize> {
+    ) -> Option<Option<usize>> {
         let key = *self.keys.get(&ends)?;
         let connection = self.entries.get_mut(key)?;
         let answer = stack.take(packet, &mut connection.seat.sockets, reply, now);
         self.queue(key);
-        answer
-    }
-
-    /// Whether there is one with these ends.
-    pub(super) fn knows(&self, ends: Ends) -> bool {
-        self.keys.contains_key(&ends)
+        Some(answer)
     }
 
     /// The host's socket has become ready.
