@@ -124,43 +124,45 @@ impl Memory for Shared<'_> {
     }
 
     fn copy_out(&self, offset: usize, to: &mut [u8]) -> Option<()> {
-        let mut words = self.words_from(offset, to.len())?.iter().map(|word| word.load(Ordering::Relaxed));
+        let mut words = self.words_from(offset, to.len())?;
         let unaligned = ((8 - offset % 8) % 8).min(to.len());
         let (head, rest) = to.split_at_mut_checked(unaligned)?;
         if !head.is_empty() {
-            pick(words.next()?, offset % 8, head);
+            pick(words.split_off_first()?, offset % 8, head);
         }
         let (chunks, tail) = rest.as_chunks_mut::<8>();
-        for chunk in chunks {
-            *chunk = words.next()?.to_le_bytes();
+        let (whole, last) = words.split_at_checked(chunks.len())?;
+        for (chunk, word) in chunks.iter_mut().zip(whole) {
+            *chunk = word.load(Ordering::Relaxed).to_le_bytes();
         }
         if !tail.is_empty() {
-            pick(words.next()?, 0, tail);
+            pick(last.first()?, 0, tail);
         }
         Some(())
     }
 
     fn copy_in(&self, offset: usize, from: &[u8]) -> Option<()> {
-        let words = self.words_from(offset, from.len())?;
+        let mut words = self.words_from(offset, from.len())?;
         let (head, rest) = from.split_at_checked((8 - offset % 8) % 8).unwrap_or((from, &[]));
-        let mut words = words.iter();
         if !head.is_empty() {
-            merge(words.next()?, offset % 8, head);
+            merge(words.split_off_first()?, offset % 8, head);
         }
         let (chunks, tail) = rest.as_chunks::<8>();
-        for chunk in chunks {
-            words.next()?.store(u64::from_le_bytes(*chunk), Ordering::Relaxed);
+        let (whole, last) = words.split_at_checked(chunks.len())?;
+        for (chunk, word) in chunks.iter().zip(whole) {
+            word.store(u64::from_le_bytes(*chunk), Ordering::Relaxed);
         }
         if !tail.is_empty() {
-            merge(words.next()?, 0, tail);
+            merge(last.first()?, 0, tail);
         }
         Some(())
     }
 }
 
 /// Copies bytes of a word, from byte `start` on.
-fn pick(word: u64, start: usize, to: &mut [u8]) {
-    for (to, from) in to.iter_mut().zip(word.to_le_bytes().into_iter().skip(start)) {
+fn pick(word: &AtomicU64, start: usize, to: &mut [u8]) {
+    let value = word.load(Ordering::Relaxed).to_le_bytes();
+    for (to, from) in to.iter_mut().zip(value.into_iter().skip(start)) {
         *to = from;
     }
 }

@@ -9,6 +9,7 @@
 extern crate alloc;
 
 mod acceptor;
+mod outgoing;
 mod stream;
 mod tickets;
 

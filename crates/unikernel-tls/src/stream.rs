@@ -10,6 +10,8 @@ use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
 use rustls::{HandshakeKind, ProtocolVersion, ServerConfig};
 
+use crate::outgoing::Outgoing;
+
 /// The server's side of a TLS connection over the stream `S`.
 ///
 /// A read or write that is given up, for example because its time is over, loses nothing: the next one goes on.
@@ -20,9 +22,8 @@ pub struct TlsStream<S> {
     incoming: Vec<u8>,
     /// How much of `incoming` that is.
     received: usize,
-    /// Encrypted and not yet sent: from `sent` on.
-    outgoing: Vec<u8>,
-    sent: usize,
+    /// Encrypted and not yet sent.
+    outgoing: Outgoing,
     /// Decrypted and not yet read: from `read` on.
     plain: Vec<u8>,
     read: usize,
@@ -52,8 +53,7 @@ impl<S: Read + Write> TlsStream<S> {
             connection: UnbufferedServerConnection::new(config).map_err(TlsError::Protocol)?,
             incoming: vec![0; RECORD],
             received: 0,
-            outgoing: Vec::with_capacity(RECORD),
-            sent: 0,
+            outgoing: Outgoing::with_capacity(RECORD),
             plain: Vec::new(),
             read: 0,
             ended: false,
@@ -199,33 +199,27 @@ impl<S: Read + Write> TlsStream<S> {
             // It was the state after `work`, which has done everything else; otherwise the connection is over.
             return Err(TlsError::Protocol(rustls::Error::General("the connection is closed".into())));
         };
-        let used = self.outgoing.len();
         let mut size = bytes.len() + OVERHEAD;
         loop {
-            self.outgoing.resize(used + size, 0);
-            match action(&mut writer, bytes, self.outgoing.get_mut(used..).unwrap_or_default()) {
+            match action(&mut writer, bytes, self.outgoing.room(size)) {
                 Ok(written) => {
-                    self.outgoing.truncate(used + written);
+                    self.outgoing.used(written);
                     return Ok(());
                 }
                 Err(EncryptError::InsufficientSize(needed)) if needed.required_size > size => {
                     size = needed.required_size;
                 }
-                Err(_) => {
-                    self.outgoing.truncate(used);
-                    return Err(TlsError::Protocol(rustls::Error::EncryptError));
-                }
+                Err(_) => return Err(TlsError::Protocol(rustls::Error::EncryptError)),
             }
         }
     }
 
     /// Sends what lies in `outgoing`.
     async fn send(&mut self) -> Result<(), TlsError<S::Error>> {
-        while let Some(rest) = self.outgoing.get(self.sent..).filter(|rest| !rest.is_empty()) {
-            self.sent += self.stream.write(rest).await.map_err(TlsError::Stream)?;
+        while !self.outgoing.rest().is_empty() {
+            let count = self.stream.write(self.outgoing.rest()).await.map_err(TlsError::Stream)?;
+            self.outgoing.sent(count);
         }
-        self.outgoing.clear();
-        self.sent = 0;
         Ok(())
     }
 
@@ -327,15 +321,13 @@ impl<E: embedded_io_async::Error + fmt::Display> embedded_io_async::Error for Tl
 type Writer<'c> = rustls::unbuffered::WriteTraffic<'c, ServerConnectionData>;
 
 /// Appends what a connection has to say.
-fn encode(mut data: EncodeTlsData<'_, ServerConnectionData>, to: &mut Vec<u8>) {
-    let used = to.len();
+fn encode(mut data: EncodeTlsData<'_, ServerConnectionData>, to: &mut Outgoing) {
     let mut size = 0;
     loop {
-        to.resize(used + size, 0);
-        match data.encode(to.get_mut(used..).unwrap_or_default()) {
-            Ok(written) => return to.truncate(used + written),
+        match data.encode(to.room(size)) {
+            Ok(written) => return to.used(written),
             Err(EncodeError::InsufficientSize(needed)) => size = needed.required_size,
-            Err(EncodeError::AlreadyEncoded) => return to.truncate(used),
+            Err(EncodeError::AlreadyEncoded) => return,
         }
     }
 }
