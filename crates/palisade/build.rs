@@ -16,5 +16,5 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// What `src/embedded.rs` includes.
-const PROGRAMS: [&str; 9] =
-    ["kernel", "launcher", "init", "time", "log", "supervisor", "nic", "hello", "website"];
+const PROGRAMS: [&str; 10] =
+    ["kernel", "launcher", "init", "time", "log", "supervisor", "nic", "hello", "probe", "website"];

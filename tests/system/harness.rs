@@ -93,7 +93,7 @@ pub(crate) struct System {
 }
 
 impl System {
-    /// The system that a description (TOML) gives. Test unikernels, and `echo`, are programs of it by the name `testing/NAME`.
+    /// The system that a description (TOML) gives. Test unikernels, `echo` and `probe` are programs of it by the name `testing/NAME`.
     pub(crate) fn described(description: &str) -> Self {
         let directory =
             TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("the target directory is writable");
@@ -397,7 +397,7 @@ fn testing() -> &'static Path {
         let names: Vec<String> = fs::read_dir(bare.join("testing"))
             .expect("there are test unikernels")
             .map(|entry| entry.expect("they can be listed").file_name().to_string_lossy().into_owned())
-            .chain(["echo".to_owned()])
+            .chain(["echo", "probe"].map(str::to_owned))
             .collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));

@@ -5,6 +5,7 @@
 mod browser;
 mod clock;
 mod containment;
+mod cpus;
 mod crash;
 mod devices;
 mod disc;
@@ -19,6 +20,7 @@ mod hostile;
 mod intel;
 mod legacy;
 mod machines;
+mod measure;
 mod names;
 mod nested;
 mod network;

@@ -5,12 +5,13 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 use palisade_abi::boot_info;
 use palisade_abi::needs::{self, Feature};
-use palisade_abi::plan::{MemoryRange, NONE, Plan, PlanError, bar_flags};
+use palisade_abi::plan::{self, MemoryRange, NONE, Plan, PlanError, bar_flags};
 use palisade_abi::subject_info;
 use palisade_abi::volatile::Memory;
 use palisade_kernel_core::clock::Clock;
-use palisade_kernel_core::mailbox::{self, Mailboxes};
+use palisade_kernel_core::mailbox::Mailboxes;
 use palisade_kernel_core::memory_map;
+use palisade_kernel_core::rendezvous::{Comparison, StartLine};
 
 use crate::arch::apic::{self, LocalApic};
 use crate::arch::extended_state::ExtendedState;
@@ -18,7 +19,7 @@ use crate::arch::svm::Svm;
 use crate::arch::tables::{self, CpuData};
 use crate::arch::virtualisation::Virtualisation;
 use crate::arch::vtx::Vtx;
-use crate::arch::{calibrate, paging};
+use crate::arch::{calibrate, paging, processor, secondary};
 use crate::console::{self, Part};
 use crate::devices;
 use crate::fatal::{self, refuse};
@@ -30,9 +31,19 @@ use crate::run::{self, Cpu};
 pub(crate) struct System {
     pub(crate) plan: Plan<'static>,
     pub(crate) clock: Clock,
-    apic: LocalApic,
-    extended_state: ExtendedState,
-    mailboxes: Mailboxes,
+    pub(crate) apic: LocalApic,
+    pub(crate) extended_state: ExtendedState,
+    pub(crate) mailboxes: Mailboxes,
+    pub(crate) start_line: StartLine,
+    comparison: Comparison,
+}
+
+impl System {
+    /// The number of the CPU that asks. (A CPU that the plan does not have never runs.)
+    pub(crate) fn this_cpu(&self) -> usize {
+        let id = processor::apic_id();
+        self.plan.cpus.iter().position(|cpu| cpu.apic_id == id).unwrap_or(0)
+    }
 }
 
 /// Goes on with the start of the CPU with this number.
@@ -60,10 +71,12 @@ extern "C" fn kernel_start_rust(magic: u32, information: u32) -> ! {
     let (start_cpu, extended_state) = check_processor();
     // SAFETY: the plan's addresses are below 4 GiB, which the boot tables map; the range registers keep devices uncached.
     devices::set_up(&plan, &unsafe { PlanMemory::new(&plan) });
+    // The legacy controllers come first: while the local APIC still listens to them, it forgets what it has heard from them.
+    // SAFETY: the boot tables are in use; all memory that the plan uses was found in the loader's map, where no device is.
+    unsafe { apic::mask_interrupt_controllers() };
     // SAFETY: the plan names the local APIC; the boot tables map it, and the processor's own range registers keep it uncached.
     let apic = unsafe { LocalApic::enable(plan.header.local_apic) };
-    // SAFETY: the boot tables are in use; all memory that the plan uses was found in the loader's map, where no device is.
-    unsafe { apic::mask_io_apic() };
+    check_cpus(&plan, &apic);
     let Some(speeds) = calibrate::measure(&apic, plan.header.pm_timer_port) else {
         refuse(&[Part::Text("one of the clocks to measure against each other does not move")]);
     };
@@ -74,12 +87,77 @@ extern "C" fn kernel_start_rust(magic: u32, information: u32) -> ! {
     publish_clock(&plan, clock);
     fatal::count_boot(&plan);
     greet(&plan, clock);
-    let system = System { plan, clock, apic, extended_state, mailboxes: mailbox::mailboxes() };
+    let system = System {
+        plan,
+        clock,
+        apic,
+        extended_state,
+        mailboxes: Mailboxes::new(),
+        start_line: StartLine::new(),
+        comparison: Comparison::new(),
+    };
     SYSTEM.store((&raw const system).cast_mut(), Ordering::Release);
-    let Some(cpu) = plan.cpus.first() else { refuse(&[Part::Text("the plan has no CPU")]) };
+    let Some((cpu, others)) = plan.cpus.split_first() else { refuse(&[Part::Text("the plan has no CPU")]) };
+    // SAFETY: the region is this CPU's own, was cleared just now, and is mapped by the boot tables and the CPU's own.
+    unsafe { CpuData::install(cpu.data as *mut CpuData) };
+    tables::use_own_stacks();
+    for (other, number) in others.iter().zip(1..) {
+        start_other(&system, other, number);
+    }
     // SAFETY: the builder's tables map what the kernel uses, at the physical addresses. `system` stays where it is: the
     // boot stack is part of the kernel's data, and nobody comes back to it.
     unsafe { paging::enter(cpu, start_cpu, 0) }
+}
+
+/// Starts another CPU, and compares its time-stamp counter with this one's: frames of all CPUs begin together, and each counts
+/// for itself.
+fn start_other(system: &System, cpu: &plan::Cpu, number: u64) {
+    // SAFETY: the plan has the page among its memory (`Plan::parse`), which was found in the loader's map. The CPUs before this one
+    // have answered below.
+    unsafe { secondary::start(cpu, &system.apic, system.clock) };
+    let patience = system.clock.ticks(PATIENCE_US);
+    let Some(difference) = system.comparison.ask(processor::ordered_tsc, patience) else {
+        refuse(&[
+            Part::Text("there is no CPU "),
+            Part::Decimal(number),
+            Part::Text(": none with the APIC identifier "),
+            Part::Decimal(cpu.apic_id.into()),
+            Part::Text(" has started"),
+        ])
+    };
+    if difference > system.clock.ticks(MOST_DIFFERENCE_US) {
+        refuse(&[
+            Part::Text("the time-stamp counter of CPU "),
+            Part::Decimal(number),
+            Part::Text(" differs from that of CPU 0 by "),
+            Part::Decimal(difference),
+            Part::Text(" ticks or more"),
+        ]);
+    }
+}
+
+/// The first Rust function of every other CPU, on its own stack and the boot page tables.
+#[unsafe(no_mangle)]
+extern "C" fn kernel_start_secondary() -> ! {
+    let Some(system) = system() else { processor::halt_for_ever() };
+    let id = processor::apic_id();
+    let found = system.plan.cpus.iter().enumerate().find(|(_, cpu)| cpu.apic_id == id);
+    let Some((number, cpu)) = found else { processor::halt_for_ever() };
+    // SAFETY: as on the boot CPU.
+    unsafe { CpuData::install(cpu.data as *mut CpuData) };
+    system.comparison.answer(processor::ordered_tsc);
+    let (start_cpu, extended_state) = check_processor();
+    // SAFETY: the boot tables and the CPU's own map the page, as on the boot CPU.
+    let alike = extended_state == system.extended_state && unsafe { system.apic.enable_too() };
+    if !alike {
+        refuse(&[
+            Part::Text("CPU "),
+            Part::Decimal(number as u64),
+            Part::Text(" has not the features of CPU 0"),
+        ]);
+    }
+    // SAFETY: as on the boot CPU.
+    unsafe { paging::enter(cpu, start_cpu, number) }
 }
 
 /// The rest of the start of a CPU, on its own stack and page tables, with the virtualisation extension `V`.
@@ -88,34 +166,27 @@ extern "C" fn start_cpu<V: Virtualisation>(number: usize) -> ! {
     let Some(cpu) = system.plan.cpus.get(number) else {
         refuse(&[Part::Text("a CPU started that the plan does not have")])
     };
-    let data = cpu.data as *mut CpuData;
-    // SAFETY: the region is this CPU's own, cleared at boot and mapped by its tables.
-    unsafe { CpuData::install(data) };
     // SAFETY: the plan's addresses were checked at boot; this CPU's tables map its pages.
     let memory = unsafe { PlanMemory::new(&system.plan) };
-    // SAFETY: `check_processor` found the extension; the data was installed just now.
-    let backend = match unsafe { V::enable(cpu, data, memory) } {
+    // SAFETY: `check_processor` found the extension; the data was installed before the tables were entered.
+    let backend = match unsafe { V::enable(cpu, cpu.data as *const CpuData, memory) } {
         Ok(backend) => backend,
         Err(missing) => refuse_without(missing),
     };
-    run::run(
-        Cpu {
-            number: number as u16,
-            plan: &system.plan,
-            clock: system.clock,
-            apic: system.apic,
-            extended_state: system.extended_state,
-            mailboxes: &system.mailboxes,
-            memory,
-        },
-        backend,
-    )
+    let [delay, patience] = [START_DELAY_US, PATIENCE_US].map(|us| system.clock.ticks(us));
+    match system.start_line.wait(number, system.plan.cpus.len(), processor::tsc, delay, patience) {
+        Ok(start) => run::run(Cpu { number: number as u16, system, memory }, backend, start),
+        Err(missing) => refuse(&[
+            Part::Text("CPU "),
+            Part::Decimal(missing as u64),
+            Part::Text(" has stopped at its start"),
+        ]),
+    }
 }
 
 /// Features that the format has and this kernel does not: a plan that uses them is refused, not half obeyed.
 fn check_plan_is_for_this_kernel(plan: &Plan<'_>) {
     let refused = [
-        (plan.cpus.len() > 1, "more than one CPU"),
         (plan.interrupts.iter().any(|i| i.pin != NONE), "interrupts by pins"),
         (plan.bars.iter().any(|b| b.flags & bar_flags::PORTS != 0), "devices with I/O ports"),
         (plan.ram.iter().any(|r| r.start + r.size > BOOT_MAPPED), "memory above 4 GiB"),
@@ -152,6 +223,27 @@ fn check_memory(plan: &Plan<'_>, map: Result<MemoryMap, NoMap>) {
             Part::Hex(start),
             Part::Text(" to "),
             Part::Hex(start + size - 1),
+        ]);
+    }
+}
+
+/// Interrupts are sent to the identifiers that the plan has.
+fn check_cpus(plan: &Plan<'_>, apic: &LocalApic) {
+    let own = processor::apic_id();
+    let expected = plan.cpus.first().map_or(0, |cpu| cpu.apic_id);
+    if own != expected {
+        refuse(&[
+            Part::Text("CPU 0 has the APIC identifier "),
+            Part::Decimal(own.into()),
+            Part::Text(", and the plan wants "),
+            Part::Decimal(expected.into()),
+        ]);
+    }
+    if let Some(cpu) = plan.cpus.iter().find(|cpu| !apic.reaches(cpu.apic_id)) {
+        refuse(&[
+            Part::Text("the CPU has no x2APIC mode, which the APIC identifier "),
+            Part::Decimal(cpu.apic_id.into()),
+            Part::Text(" needs"),
         ]);
     }
 }
@@ -200,15 +292,20 @@ fn publish_clock(plan: &Plan<'_>, clock: Clock) {
 }
 
 fn greet(plan: &Plan<'_>, clock: Clock) {
-    console::line(&[
-        Part::Text(concat!("Palisade ", env!("CARGO_PKG_VERSION"), ": system ")),
-        Part::Text(plan.name()),
-        Part::Text(", "),
-        Part::Decimal(plan.subjects.len() as u64),
-        Part::Text(" subjects, time-stamp counter "),
-        Part::Decimal(clock.khz()),
-        Part::Text(" kHz"),
-    ]);
+    console::line(
+        concat!("Palisade ", env!("CARGO_PKG_VERSION"), ": system "),
+        &[
+            Part::Text(plan.name()),
+            Part::Text(", "),
+            Part::Decimal(plan.subjects.len() as u64),
+            Part::Text(" subjects, "),
+            Part::Decimal(plan.cpus.len() as u64),
+            Part::Text(if plan.cpus.len() == 1 { " CPU" } else { " CPUs" }),
+            Part::Text(", time-stamp counter "),
+            Part::Decimal(clock.khz()),
+            Part::Text(" kHz"),
+        ],
+    );
 }
 
 const fn explain(error: PlanError) -> &'static str {
@@ -227,3 +324,9 @@ static SYSTEM: AtomicPtr<System> = AtomicPtr::new(core::ptr::null_mut());
 const BOOT_CONSOLE: u16 = 0xe9;
 /// What the boot page tables map.
 const BOOT_MAPPED: u64 = 1 << 32;
+/// How long a CPU may take for anything at boot. An emulator that runs its CPUs in turn can need a tenth of a second.
+const PATIENCE_US: u64 = 5_000_000;
+/// By how much the time-stamp counters of two CPUs may differ.
+const MOST_DIFFERENCE_US: u64 = 1;
+/// From the moment that the last CPU is ready to the first frame.
+const START_DELAY_US: u64 = 1000;

@@ -2,7 +2,8 @@
 //!
 //! Its own small number printing, because the standard formatting machinery brings panic paths with it.
 
-use core::sync::atomic::{AtomicU16, Ordering};
+use core::hint::spin_loop;
+use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
 use crate::arch::processor;
 
@@ -23,13 +24,16 @@ pub(crate) fn use_port(port: u16) {
     PORT.store(port, Ordering::Relaxed);
 }
 
-/// Prints text, without ending the line.
-pub(crate) fn text(text: &str) {
-    text.bytes().for_each(put);
-}
-
-/// Prints one line.
-pub(crate) fn line(parts: &[Part<'_>]) {
+/// Prints one line. Lines of several CPUs are not mixed, unless a CPU has stopped in the middle of one.
+pub(crate) fn line(start: &str, parts: &[Part<'_>]) {
+    static BUSY: AtomicBool = AtomicBool::new(false);
+    for _ in 0..MOST_POLLS {
+        if !BUSY.swap(true, Ordering::Acquire) {
+            break;
+        }
+        spin_loop();
+    }
+    text(start);
     for part in parts {
         match *part {
             Part::Text(part) => text(part),
@@ -48,6 +52,11 @@ pub(crate) fn line(parts: &[Part<'_>]) {
         }
     }
     put(b'\n');
+    BUSY.store(false, Ordering::Release);
+}
+
+fn text(text: &str) {
+    text.bytes().for_each(put);
 }
 
 fn decimal(mut value: u64) {
@@ -79,3 +88,5 @@ fn put(byte: u8) {
 }
 
 static PORT: AtomicU16 = AtomicU16::new(0);
+/// Far more than another CPU's line takes.
+const MOST_POLLS: u32 = 10_000_000;

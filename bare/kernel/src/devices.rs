@@ -26,10 +26,11 @@ pub(crate) fn set_up(plan: &Plan<'_>, registers: &impl DeviceRegisters) {
     }
 }
 
-/// Takes memory from all devices of the plan, for the end of the system: nothing of theirs arrives any more, whether the machine
-/// stays as it is, is reset or powered off.
-pub(crate) fn stop(plan: &Plan<'_>, registers: &impl DeviceRegisters) {
-    for record in plan.devices {
+/// Takes memory from all devices whose drivers run on `cpu`, for the end of the system: nothing of theirs arrives any more, whether
+/// the machine stays as it is, is reset or powered off.
+pub(crate) fn stop(plan: &Plan<'_>, cpu: usize, registers: &impl DeviceRegisters) {
+    let driver = |record: &&Device| plan.subjects.get(usize::from(record.subject));
+    for record in plan.devices.iter().filter(|d| driver(d).is_some_and(|s| usize::from(s.cpu) == cpu)) {
         Function::new(plan, record, registers).stop();
     }
 }

@@ -9,14 +9,16 @@ use palisade_kernel_core::dispatcher::SubjectId;
 use crate::arch::processor;
 use crate::boot;
 use crate::console::{self, Part};
-use crate::devices;
+use crate::ending;
 use crate::machine;
 use crate::memory::PlanMemory;
 
-/// Says why this machine or image cannot run the system, and halts.
+/// Says why this machine or image cannot run the system, and halts. The first CPU with a reason gives it.
 pub(crate) fn refuse(parts: &[Part<'_>]) -> ! {
-    console::text("kernel refused: ");
-    console::line(parts);
+    static REFUSED: AtomicBool = AtomicBool::new(false);
+    if !REFUSED.swap(true, Ordering::Relaxed) {
+        console::line("kernel refused: ", parts);
+    }
     processor::halt_for_ever()
 }
 
@@ -30,7 +32,7 @@ pub(crate) fn count_boot(plan: &Plan<'_>) {
 pub(crate) fn stop(reason: Reason, subject: Option<SubjectId>, position: (u64, u64), exit_code: u64) -> ! {
     let subject = subject.map_or(NO_SUBJECT, |s| s.index() as u32);
     let registers = Registers { rip: position.0, rsp: position.1, ..Registers::default() };
-    end(reason, &Crash { reason: reason as u32, subject, exit_code, registers, ..Crash::default() })
+    end(reason, Crash { reason: reason as u32, subject, exit_code, registers, ..Crash::default() })
 }
 
 /// An exception or a non-maskable interrupt while the kernel ran.
@@ -50,32 +52,38 @@ extern "C" fn fatal_exception(vector: u64, error_code: u64, rip: u64, rsp: u64, 
         registers,
         ..Crash::default()
     };
-    end(reason, &crash)
+    end(reason, crash)
 }
 
-fn end(reason: Reason, crash: &Crash) -> ! {
+fn end(reason: Reason, mut crash: Crash) -> ! {
     if let Some(system) = boot::system() {
-        Record::record_crash(&PlanMemory::crash_record(&system.plan), crash);
-        stop_devices(&system.plan);
+        ending::claim(system);
+        crash.cpu = system.this_cpu() as u32;
+        Record::record_crash(&PlanMemory::crash_record(&system.plan), &crash);
+        ending::stop_all(system);
     }
-    console::line(&[
-        Part::Text("kernel stopped: "),
-        Part::Text(reason.text()),
-        Part::Text(", subject "),
-        Part::Text(boot::system().map_or("", |s| s.plan.subject_name(crash.subject as usize))),
-        Part::Text(", vector "),
-        Part::Decimal(u64::from(crash.vector)),
-        Part::Text(", error code "),
-        Part::Hex(crash.error_code),
-        Part::Text(", exit code "),
-        Part::Hex(crash.exit_code),
-        Part::Text(", rip "),
-        Part::Hex(crash.registers.rip),
-        Part::Text(", rsp "),
-        Part::Hex(crash.registers.rsp),
-        Part::Text(", cr2 "),
-        Part::Hex(crash.registers.cr2),
-    ]);
+    console::line(
+        "kernel stopped: ",
+        &[
+            Part::Text(reason.text()),
+            Part::Text(", subject "),
+            Part::Text(boot::system().map_or("", |s| s.plan.subject_name(crash.subject as usize))),
+            Part::Text(", CPU "),
+            Part::Decimal(u64::from(crash.cpu)),
+            Part::Text(", vector "),
+            Part::Decimal(u64::from(crash.vector)),
+            Part::Text(", error code "),
+            Part::Hex(crash.error_code),
+            Part::Text(", exit code "),
+            Part::Hex(crash.exit_code),
+            Part::Text(", rip "),
+            Part::Hex(crash.registers.rip),
+            Part::Text(", rsp "),
+            Part::Hex(crash.registers.rsp),
+            Part::Text(", cr2 "),
+            Part::Hex(crash.registers.cr2),
+        ],
+    );
     let Some(system) = boot::system() else { processor::halt_for_ever() };
     if system.plan.header.on_fatal == FatalAction::Reset as u32 {
         machine::reset(&system.plan)
@@ -83,13 +91,4 @@ fn end(reason: Reason, crash: &Crash) -> ! {
         machine::power_off(&system.plan)
     }
     processor::halt_for_ever()
-}
-
-/// Takes memory from all devices, unless that is what went wrong.
-fn stop_devices(plan: &Plan<'_>) {
-    static BEGUN: AtomicBool = AtomicBool::new(false);
-    if !BEGUN.swap(true, Ordering::Relaxed) {
-        // SAFETY: the plan was checked at boot. The tables of the only CPU map what controls its devices, as the boot tables do.
-        devices::stop(plan, &unsafe { PlanMemory::new(plan) });
-    }
 }

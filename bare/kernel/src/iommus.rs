@@ -58,19 +58,21 @@ fn say(plan: &Plan<'_>, device: Option<&Device>, fault: Fault, count: u64) {
         Some(address) => (" was kept from memory at ", Part::Hex(address)),
         None => (" was kept from raising an interrupt that is not its own", Part::Text("")),
     };
-    console::line(&[
-        Part::Text("IOMMU: "),
-        Part::Text(name),
-        Part::Text(" ("),
-        Part::Function(fault.function),
-        Part::Text(", driven by "),
-        Part::Text(driver),
-        Part::Text(")"),
-        Part::Text(what),
-        place,
-        Part::Text("; refused so far: "),
-        Part::Decimal(count),
-    ]);
+    console::line(
+        "IOMMU: ",
+        &[
+            Part::Text(name),
+            Part::Text(" ("),
+            Part::Function(fault.function),
+            Part::Text(", driven by "),
+            Part::Text(driver),
+            Part::Text(")"),
+            Part::Text(what),
+            place,
+            Part::Text("; refused so far: "),
+            Part::Decimal(count),
+        ],
+    );
 }
 
 const fn explain(problem: Problem) -> (&'static str, &'static str) {

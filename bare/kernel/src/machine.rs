@@ -4,19 +4,19 @@ use palisade_abi::plan::{Plan, PortWrite};
 
 use crate::arch::processor;
 use crate::boot;
-use crate::console::{self, Part};
+use crate::console;
 
 /// Powers the machine off.
 pub(crate) fn power_off(plan: &Plan<'_>) -> ! {
     write(plan.power_off);
-    console::line(&[Part::Text("kernel stopped: powering off had no effect")]);
+    console::line("kernel stopped: powering off had no effect", &[]);
     processor::halt_for_ever()
 }
 
 /// Resets the machine.
 pub(crate) fn reset(plan: &Plan<'_>) -> ! {
     write(plan.reset);
-    console::line(&[Part::Text("kernel stopped: resetting had no effect")]);
+    console::line("kernel stopped: resetting had no effect", &[]);
     processor::halt_for_ever()
 }
 

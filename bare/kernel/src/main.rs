@@ -15,6 +15,8 @@ mod boot;
 mod console;
 mod devices;
 #[allow(unsafe_code)]
+mod ending;
+#[allow(unsafe_code)]
 mod fatal;
 mod iommus;
 #[allow(unsafe_code)]

@@ -10,14 +10,15 @@ use palisade_kernel_core::exit::Trap;
 
 use crate::memory::Page;
 
-/// Reports that `subject` was started for the `generation`th time.
+/// Reports that `subject` was started for the `generation`th time. The supervisor may look at any moment, from another CPU: the
+/// state comes first, so that the new generation is never seen with the end of the one before.
 pub(crate) fn started(page: Page, subject: SubjectId, generation: u64) {
     let record = subject.index() * size_of::<SubjectReport>();
-    page.store(record + offset_of!(SubjectReport, generation), generation);
     page.store_u32(record + offset_of!(SubjectReport, state), State::Running as u32);
+    page.store(record + offset_of!(SubjectReport, generation), generation);
 }
 
-/// Reports that `trap` stopped `subject` at `position` (instruction and stack pointer).
+/// Reports that `trap` stopped `subject`, the state last, at `position` (instruction and stack pointer).
 pub(crate) fn stopped(page: Page, subject: SubjectId, trap: &Trap, position: (u64, u64)) {
     let record = subject.index() * size_of::<SubjectReport>();
     let halted = trap.kind == trap::HALT;

@@ -1,36 +1,34 @@
 //! The loop of every CPU: run the subject whose turn it is, deal with why it stopped, decide again.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use palisade_abi::crash::Reason;
-use palisade_abi::plan::{self, Plan, Subject};
-use palisade_kernel_core::clock::Clock;
+use palisade_abi::plan::{self, Subject};
 use palisade_kernel_core::cpuid;
 use palisade_kernel_core::device::DeviceRegisters;
 use palisade_kernel_core::dispatcher::{Dispatcher, MachineAction, Next, Pages, SubjectId};
 use palisade_kernel_core::exit::{Exit, Trap};
-use palisade_kernel_core::mailbox::Mailboxes;
 
-use crate::arch::apic::{self, LocalApic};
+use crate::arch::apic;
 use crate::arch::extended_state::ExtendedState;
 use crate::arch::virtualisation::Virtualisation;
 use crate::arch::{processor, tables};
+use crate::boot::System;
 use crate::console::{self, Part};
 use crate::memory::PlanMemory;
-use crate::{devices, fatal, iommus, machine, report};
+use crate::{ending, fatal, iommus, machine, report};
 
 /// What a CPU works with.
 pub(crate) struct Cpu {
     pub(crate) number: u16,
-    pub(crate) plan: &'static Plan<'static>,
-    pub(crate) clock: Clock,
-    pub(crate) apic: LocalApic,
-    pub(crate) extended_state: ExtendedState,
-    pub(crate) mailboxes: &'static Mailboxes,
+    pub(crate) system: &'static System,
     pub(crate) memory: PlanMemory<'static>,
 }
 
-/// Runs the subjects of one CPU, for ever.
-pub(crate) fn run<V: Virtualisation>(cpu: Cpu, backend: V) -> ! {
-    let dispatcher = Dispatcher::new(*cpu.plan, cpu.number, cpu.clock, cpu.mailboxes, processor::tsc());
+/// Runs the subjects of one CPU, for ever. The first major frame begins at TSC value `start`, which has come.
+pub(crate) fn run<V: Virtualisation>(cpu: Cpu, backend: V, start: u64) -> ! {
+    let dispatcher =
+        Dispatcher::new(cpu.system.plan, cpu.number, cpu.system.clock, &cpu.system.mailboxes, start);
     let mut running =
         Running { cpu, backend, dispatcher, armed: None, last: None, totals: Totals::default(), look: 0 };
     loop {
@@ -40,10 +38,10 @@ pub(crate) fn run<V: Virtualisation>(cpu: Cpu, backend: V) -> ! {
             continue; // It is later now, and frames end when they end.
         }
         match running.dispatcher.next(now, &running.cpu) {
-            Next::Run { subject, until } => running.run_subject(subject, now, until),
+            Next::Run { subject, until } => running.run_subject(subject, until),
             Next::Idle { until } => {
                 running.totals.idle += 1;
-                running.arm(now, until);
+                running.arm(until);
                 processor::wait_for_interrupt();
                 running.acknowledge();
             }
@@ -79,8 +77,8 @@ struct Totals {
 }
 
 impl<V: Virtualisation> Running<V> {
-    fn run_subject(&mut self, id: SubjectId, now: u64, until: u64) {
-        let Some(subject) = self.cpu.plan.subjects.get(id.index()) else { return };
+    fn run_subject(&mut self, id: SubjectId, until: u64) {
+        let Some(subject) = self.cpu.system.plan.subjects.get(id.index()) else { return };
         if let Some(generation) = self.dispatcher.take_reset(id, &self.cpu) {
             self.reset(id, subject, generation);
         }
@@ -88,7 +86,7 @@ impl<V: Virtualisation> Running<V> {
         let offered = self.dispatcher.pending_interrupt(id);
         self.backend.offer_interrupt(subject, offered);
         if !V::KEEPS_TIME {
-            self.arm(now, until);
+            self.arm(until);
         }
         let exit = self.backend.run(subject, id.index(), until);
         self.totals.exits += 1;
@@ -126,10 +124,10 @@ impl<V: Virtualisation> Running<V> {
                     self.dispatcher.sleep(id, &self.cpu);
                 }
             }
-            Exit::SetExtendedState(0, value) if self.cpu.extended_state.accepts(subject, value) => {
+            Exit::SetExtendedState(0, value) if self.cpu.system.extended_state.accepts(subject, value) => {
                 self.backend.registers(subject).xcr0 = value;
                 self.last = None;
-                self.cpu.extended_state.save(subject);
+                self.cpu.system.extended_state.save(subject);
                 self.backend.skip_instruction(subject, exit);
             }
             Exit::SetExtendedState(register, value) => {
@@ -152,7 +150,7 @@ impl<V: Virtualisation> Running<V> {
             self.last = None;
         }
         self.backend.reset(subject, id.index(), generation);
-        self.backend.registers(subject).xcr0 = self.cpu.extended_state.allowed(subject);
+        self.backend.registers(subject).xcr0 = self.cpu.system.extended_state.allowed(subject);
         ExtendedState::reset(subject);
         report::started(self.cpu.memory.report(), id, generation);
     }
@@ -161,16 +159,16 @@ impl<V: Virtualisation> Running<V> {
         if self.last == Some(id) {
             return;
         }
-        if let Some(last) = self.last.and_then(|l| self.cpu.plan.subjects.get(l.index())) {
-            self.cpu.extended_state.save(last);
+        if let Some(last) = self.last.and_then(|l| self.cpu.system.plan.subjects.get(l.index())) {
+            self.cpu.system.extended_state.save(last);
         }
         let xcr0 = self.backend.registers(subject).xcr0;
-        self.cpu.extended_state.load(subject, xcr0);
+        self.cpu.system.extended_state.load(subject, xcr0);
         self.last = Some(id);
     }
 
     fn answer_cpuid(&mut self, subject: &Subject) {
-        let leaves = plan::slice(self.cpu.plan.cpuid, subject.first_cpuid, subject.cpuids);
+        let leaves = plan::slice(self.cpu.system.plan.cpuid, subject.first_cpuid, subject.cpuids);
         let registers = self.backend.registers(subject);
         let [a, b, c, d] =
             cpuid::answer(leaves, registers.rax as u32, registers.rcx as u32, processor::cpuid);
@@ -180,10 +178,11 @@ impl<V: Virtualisation> Running<V> {
         registers.rdx = u64::from(d);
     }
 
-    /// Sets the timer to `until`, if it is not set to that already.
-    fn arm(&mut self, now: u64, until: u64) {
+    /// Sets the timer to `until`, if it is not set to that already. What is left is counted from here: the kernel's own way since
+    /// it decided is no time for whoever runs next.
+    fn arm(&mut self, until: u64) {
         if self.armed != Some(until) {
-            self.cpu.apic.arm(until.saturating_sub(now));
+            self.cpu.system.apic.arm(until.saturating_sub(processor::tsc()));
             self.armed = Some(until);
         }
     }
@@ -198,10 +197,13 @@ impl<V: Virtualisation> Running<V> {
                 match vector {
                     apic::SPURIOUS_VECTOR => continue,
                     apic::TIMER_VECTOR => self.armed = None,
+                    // What it is about is in the mailboxes, which are looked at next.
+                    apic::EVENT_VECTOR => {}
+                    apic::STOP_VECTOR => self.leave(),
                     _ => self.dispatcher.interrupt(vector, &self.cpu),
                 }
                 self.totals.interrupts += 1;
-                self.cpu.apic.end_of_interrupt();
+                self.cpu.system.apic.end_of_interrupt();
             }
         }
     }
@@ -210,9 +212,10 @@ impl<V: Virtualisation> Running<V> {
     fn look_at_iommus(&mut self, now: u64) {
         let cpu = &self.cpu;
         if cpu.number == 0 {
-            iommus::look(cpu.plan, cpu, cpu.memory.report(), &mut self.totals.refused);
+            iommus::look(&cpu.system.plan, cpu, cpu.memory.report(), &mut self.totals.refused);
         }
-        self.look = now.saturating_add(cpu.clock.ticks(u64::from(cpu.plan.header.major_frame_us)));
+        self.look =
+            now.saturating_add(cpu.system.clock.ticks(u64::from(cpu.system.plan.header.major_frame_us)));
     }
 
     fn act_if(&mut self, action: Option<MachineAction>) {
@@ -223,33 +226,47 @@ impl<V: Virtualisation> Running<V> {
 
     fn act(&mut self, action: MachineAction) -> ! {
         self.look_at_iommus(0);
-        self.totals.print();
-        devices::stop(self.cpu.plan, &self.cpu);
-        match action {
-            MachineAction::Reset => machine::reset(self.cpu.plan),
-            MachineAction::PowerOff => machine::power_off(self.cpu.plan),
-            MachineAction::Panic => {
-                let last = self.last.and_then(|l| self.cpu.plan.subjects.get(l.index()));
-                let position = last.map_or((0, 0), |subject| self.backend.position(subject));
-                fatal::stop(Reason::SubjectPanic, self.last, position, 0)
-            }
+        let system = self.cpu.system;
+        if action == MachineAction::Panic {
+            let last = self.last.and_then(|l| system.plan.subjects.get(l.index()));
+            let position = last.map_or((0, 0), |subject| self.backend.position(subject));
+            fatal::stop(Reason::SubjectPanic, self.last, position, 0)
         }
+        ending::claim(system);
+        ending::stop_all(system);
+        self.totals.add();
+        print_totals();
+        if action == MachineAction::Reset {
+            machine::reset(&system.plan)
+        } else {
+            machine::power_off(&system.plan)
+        }
+    }
+
+    /// Another CPU ends the system.
+    fn leave(&self) -> ! {
+        self.totals.add();
+        ending::leave(self.cpu.system)
     }
 }
 
 impl Totals {
-    fn print(&self) {
-        console::line(&[
-            Part::Text("kernel: "),
-            Part::Decimal(self.exits),
-            Part::Text(" exits, "),
-            Part::Decimal(self.interrupts),
-            Part::Text(" interrupts, "),
-            Part::Decimal(self.idle),
-            Part::Text(" times idle"),
-        ]);
+    /// Adds what this CPU has counted to what the others have.
+    fn add(&self) {
+        for (sum, count) in SUMS.iter().zip([self.exits, self.interrupts, self.idle]) {
+            sum.fetch_add(count, Ordering::Relaxed);
+        }
     }
 }
+
+fn print_totals() {
+    let [exits, interrupts, idle] = SUMS.each_ref().map(|sum| Part::Decimal(sum.load(Ordering::Relaxed)));
+    let (a, b, c) = (Part::Text(" exits, "), Part::Text(" interrupts, "), Part::Text(" times idle"));
+    console::line("kernel: ", &[exits, a, interrupts, b, idle, c]);
+}
+
+/// What all CPUs have counted that have come to their end.
+static SUMS: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
 
 impl DeviceRegisters for Cpu {
     fn read(&self, address: u64) -> u32 {
@@ -273,11 +290,14 @@ impl Pages for Cpu {
     }
 
     fn show_frame(&self, partition: u16, start: u64, end: u64) {
-        if let Some(partition) = self.plan.partitions.get(usize::from(partition)) {
+        if let Some(partition) = self.system.plan.partitions.get(usize::from(partition)) {
             PlanMemory::scheduling_info(partition).set_frame(start, end);
         }
     }
 
-    // With one CPU, nobody is elsewhere.
-    fn notify(&self, _: u16) {}
+    fn notify(&self, cpu: u16) {
+        if let Some(cpu) = self.system.plan.cpus.get(usize::from(cpu)) {
+            self.system.apic.send(cpu.apic_id, apic::EVENT_VECTOR);
+        }
+    }
 }

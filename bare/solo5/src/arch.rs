@@ -24,7 +24,7 @@ pub use instructions::{
     cycles, disable_interrupts, enable_interrupts, read_port, suspend_interrupts, write_port,
 };
 pub(crate) use instructions::{halt_forever, hypercall, pause};
-pub(crate) use memory::{Extent, boot_info, heap, scheduling_info};
-pub use memory::{data, registers, shared_memory, subject_info};
+pub(crate) use memory::{Extent, boot_info, heap};
+pub use memory::{data, registers, scheduling_info, shared_memory, subject_info};
 pub use registers::DeviceRegisters;
 pub(crate) use vectors::catch_exceptions;

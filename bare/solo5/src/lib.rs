@@ -36,7 +36,7 @@ pub mod sleep;
 pub mod status;
 mod trap;
 
-pub use arch::{DeviceRegisters, cycles, data, registers, shared_memory, subject_info};
+pub use arch::{DeviceRegisters, cycles, data, registers, scheduling_info, shared_memory, subject_info};
 pub use arguments::Arguments;
 pub use event::{Event, raise_number};
 pub use exit::{abort, exit};

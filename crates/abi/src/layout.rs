@@ -27,6 +27,9 @@ pub const MAX_COMMAND_LINE: usize = 8192;
 pub const CPU_STACK_SIZE: u64 = 4 * PAGE;
 /// Bytes of a CPU's private kernel data.
 pub const CPU_DATA_SIZE: u64 = 4 * PAGE;
+/// The page of physical memory at which every CPU but the first begins: in real mode, so below 1 MiB. Only the kernel uses it, at
+/// boot, and only if the system has several CPUs.
+pub const CPU_START: u64 = 0x8000;
 
 /// First address that programs may use. Linux keeps what lies below to itself, and the null page must fault.
 pub const LOWEST: u64 = 0x1_0000;

@@ -5,8 +5,8 @@
 //! reads it in place, after [`Plan::parse`] has checked every index and bound once; the verifier reads it on its own.
 //!
 //! Physical addresses are below 4 GiB in this version of the format. A field for an address that a system does not have
-//! is zero. Fields that belong to features the kernel does not have yet (further CPUs, pin interrupts, devices with I/O ports)
-//! are part of the format from the start, so that those features change no layout.
+//! is zero. Fields that belong to features the kernel does not have yet (pin interrupts, devices with I/O ports) are part of
+//! the format from the start, so that those features change no layout.
 
 #![forbid(unsafe_code)]
 
@@ -48,7 +48,8 @@ pub enum Table {
     Cpuid = 8,
     /// [`CodeRange`]: where a subject's instructions lie.
     Code = 9,
-    /// [`MemoryRange`]: memory that the loader's map must call available.
+    /// [`MemoryRange`]: memory that the loader's map must call available. With several CPUs
+    /// [`CPU_START`](crate::layout::CPU_START) is in it.
     Ram = 10,
     /// [`MemoryRange`]: memory that the kernel clears at boot.
     Clear = 11,

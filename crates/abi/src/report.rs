@@ -1,7 +1,7 @@
 //! The report page: what the kernel says about each subject, read by the supervisor and by drivers.
 //!
-//! One page, one record of 64 bytes per subject, indexed by the subject's identifier. The kernel writes a record's other
-//! fields first and `state` last.
+//! One page, one record of 64 bytes per subject, indexed by the subject's identifier. When a subject stops, the kernel writes the
+//! record's other fields first and `state` last; when it starts again, `state` first and `generation` last.
 
 #![forbid(unsafe_code)]
 

@@ -156,6 +156,14 @@ fn frames_fill_the_major_frame_of_each_cpu_in_order() {
 }
 
 #[test]
+fn every_cpu_has_an_apic_identifier_of_its_own_and_memory_to_begin_in() {
+    refused(Table::Cpus, 0, |t| t.cpus[1].apic_id = t.cpus[0].apic_id);
+    refused(Table::Ram, NONE, |t| t.ram.truncate(1));
+    refused(Table::Ram, NONE, |t| t.ram[1].size = 0);
+    assert_eq!(error(&Tables::small().to_bytes()), None, "a single CPU needs none");
+}
+
+#[test]
 fn partitions_have_groups_and_groups_have_members() {
     refused(Table::Partitions, 2, |t| t.partitions[2].groups = 0);
     refused(Table::Partitions, 2, |t| t.partitions[2].groups = 2);

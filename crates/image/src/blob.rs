@@ -2,7 +2,7 @@
 
 use std::mem::{offset_of, size_of};
 
-use palisade_abi::layout::{CPU_STACK_SIZE, IMAGE_BASE, MAX_EVENTS};
+use palisade_abi::layout::{CPU_STACK_SIZE, CPU_START, IMAGE_BASE, MAX_EVENTS, PAGE};
 use palisade_abi::plan::{
     self as abi, CodeRange, Header, MemoryRange, NONE, TABLES, Table, TableRef, checksum, padded,
     source_action, source_flags, subject_flags, trap,
@@ -19,7 +19,7 @@ use crate::place::{PlacedSubject, Placement};
 pub(crate) fn size(plan: &Plan, cpuid: &Leaves) -> Result<u64, PackError> {
     let devices = devices::Records::of(plan)?;
     let subjects = plan.subjects.len();
-    let ram = merged(&plan.volatile, |_| true).len() + 1;
+    let ram = start_page(plan).iter().count() + 1 + merged(&plan.volatile, |_| true).len();
     let counts = [
         (plan.cpus.len(), size_of::<abi::Cpu>(), "CPUs"),
         (plan.cpus.iter().map(|c| c.frames.len()).sum(), size_of::<abi::Frame>(), "minor frames"),
@@ -250,10 +250,16 @@ fn slot<'a, T>(
 }
 
 fn memory(plan: &Plan, image_end: u64, writer: &mut Writer) {
-    let mut ram = vec![MemoryRange { start: IMAGE_BASE, size: image_end - IMAGE_BASE }];
+    let mut ram = Vec::from_iter(start_page(plan));
+    ram.push(MemoryRange { start: IMAGE_BASE, size: image_end - IMAGE_BASE });
     ram.extend(merged(&plan.volatile, |_| true));
     writer.table(Table::Ram, &ram);
     writer.table(Table::Clear, &merged(&plan.volatile, |r| r.clear));
+}
+
+/// Where CPUs begin, if there is more than the boot CPU.
+fn start_page(plan: &Plan) -> Option<MemoryRange> {
+    (plan.cpus.len() > 1).then_some(MemoryRange { start: CPU_START, size: PAGE })
 }
 
 /// The ranges that are `wanted`, neighbours joined.

@@ -275,6 +275,7 @@ impl<'p> Dispatcher<'p> {
     }
 
     fn begin_frame(&mut self, partition: u16, pages: &impl Pages) {
+        self.mailboxes.attend(self.cpu, partition);
         let (start, end) = self.schedule.bounds();
         pages.show_frame(partition, self.clock.shown(start), self.clock.shown(end));
         self.for_each_subject(partition, |cpu, id| {
@@ -362,9 +363,15 @@ impl<'p> Dispatcher<'p> {
 
     fn signal(&mut self, raiser: SubjectId, event: &plan::SourceEvent, pages: &impl Pages) {
         let target = SubjectId::from_plan(event.target);
-        self.mailbox(target).deliver(event.target_event);
-        if event.flags & source_flags::IPI != 0
-            && let Some(record) = self.plan.subjects.get(target.index())
+        if event.flags & source_flags::IPI == 0 {
+            self.mailbox(target).deliver(event.target_event);
+        } else if let Some(record) = self.plan.subjects.get(target.index())
+            && self.mailboxes.deliver_elsewhere(
+                target.index(),
+                event.target_event,
+                record.cpu,
+                record.partition,
+            )
         {
             pages.notify(record.cpu);
         }
@@ -495,7 +502,7 @@ impl<'p> Dispatcher<'p> {
     }
 
     fn mailbox(&self, subject: SubjectId) -> &'p Mailbox {
-        &self.mailboxes[subject.index()]
+        self.mailboxes.of(subject.index())
     }
 }
 

@@ -9,6 +9,9 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+mod atomic {
+    pub(crate) use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
+}
 pub mod clock;
 pub mod cpuid;
 pub mod device;
@@ -17,6 +20,7 @@ pub mod exit;
 pub mod iommu;
 pub mod mailbox;
 pub mod memory_map;
+pub mod rendezvous;
 mod schedule;
 #[cfg(test)]
 mod tests;

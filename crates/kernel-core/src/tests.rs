@@ -12,8 +12,9 @@ use crate::clock::Clock;
 use crate::device::DeviceRegisters;
 use crate::device::tests::Card;
 use crate::dispatcher::{Dispatcher, MachineAction, Next, Pages, SubjectId};
-use crate::mailbox::{Mailboxes, mailboxes};
+use crate::mailbox::Mailboxes;
 
+mod cpus;
 mod devices;
 mod turns;
 
@@ -41,6 +42,7 @@ struct Fixture {
 struct FakePages {
     timed: RefCell<Vec<(u64, Option<u8>)>>,
     frames: RefCell<Vec<(u16, u64, u64)>>,
+    notified: RefCell<Vec<u16>>,
     card: Card,
 }
 
@@ -56,7 +58,9 @@ impl Pages for FakePages {
     fn show_frame(&self, partition: u16, start: u64, end: u64) {
         self.frames.borrow_mut().push((partition, start, end));
     }
-    fn notify(&self, _: u16) {}
+    fn notify(&self, cpu: u16) {
+        self.notified.borrow_mut().push(cpu);
+    }
 }
 
 impl DeviceRegisters for FakePages {
@@ -159,10 +163,13 @@ impl Fixture {
     }
 
     fn of(plan: Plan<'static>) -> Self {
-        let boxes: &'static Mailboxes = Box::leak(Box::new(mailboxes()));
+        Self::on(plan, 0, Box::leak(Box::new(Mailboxes::new())))
+    }
+
+    fn on(plan: Plan<'static>, cpu: u16, boxes: &'static Mailboxes) -> Self {
         let pages = FakePages::default();
         *pages.timed.borrow_mut() = vec![(u64::MAX, None); plan.subjects.len()];
-        Self { cpu: Dispatcher::new(plan, 0, CLOCK, boxes, 0), pages }
+        Self { cpu: Dispatcher::new(plan, cpu, CLOCK, boxes, 0), pages }
     }
 
     /// The index of the subject that runs at `now`, which is given its initial state if it needs one; `None` if nobody does.

@@ -47,6 +47,9 @@ pub(crate) fn start(path: &Path, machine: &Machine<'_>) -> io::Result<Started> {
 pub(crate) fn require_possible(machine: &Machine<'_>) -> Result<(), Error> {
     let unsuitable = match machine {
         Machine { image: Image::Kernel(_), .. } => "Bochs loads no kernel by itself, only from a disc",
+        Machine { accelerator: Accelerator::Deterministic, .. } => {
+            "Bochs counts no instructions for its clock"
+        }
         Machine { accelerator: Accelerator::Kvm, .. } => NO_ACCELERATOR,
         Machine { network: Some(_), .. } => "Bochs has no network card that a system could use (virtio)",
         Machine { memory, .. } if *memory > MOST_MEMORY => "Bochs emulates at most 2 GiB of memory",

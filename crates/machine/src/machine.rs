@@ -45,6 +45,9 @@ pub enum Accelerator {
     /// The emulator's software CPU: QEMU's is an AMD one with SVM and nested paging, Bochs' an Intel one with VT-x.
     #[default]
     Software,
+    /// QEMU's software CPU, without x2APIC mode, in one thread for all CPUs, with a clock that counts instructions: 8 ns each.
+    /// The same image runs the same way each time.
+    Deterministic,
     /// The computer's own CPU. See [`crate::Emulator::require_nested_svm`].
     Kvm,
 }

@@ -78,9 +78,10 @@ struct Descriptors {
 
 /// The arguments. The CPUs wait for [`control::CONTINUE`].
 fn arguments(machine: &Machine<'_>, descriptors: &Descriptors) -> Vec<OsString> {
-    let accelerator = match machine.accelerator {
-        Accelerator::Software => "tcg",
-        Accelerator::Kvm => "kvm",
+    let (accelerator, cpu, clock): (_, _, &[&str]) = match machine.accelerator {
+        Accelerator::Software => ("tcg", "max", &[]),
+        Accelerator::Deterministic => ("tcg,thread=single", "max,-x2apic", &DETERMINISTIC_CLOCK),
+        Accelerator::Kvm => ("kvm", "max", &[]),
     };
     let mut arguments: Vec<String> = Vec::new();
     let mut add = |words: &[&str]| arguments.extend(words.iter().map(ToString::to_string));
@@ -88,7 +89,8 @@ fn arguments(machine: &Machine<'_>, descriptors: &Descriptors) -> Vec<OsString> 
     // KVM leaves what an IOMMU remaps to QEMU only with its interrupt controllers split.
     let split = machine.accelerator == Accelerator::Kvm && machine.iommu.is_some();
     let chipset = if split { "q35,kernel-irqchip=split" } else { "q35" };
-    add(&["-M", chipset, "-accel", accelerator, "-cpu", "max"]);
+    add(&["-M", chipset, "-accel", accelerator, "-cpu", cpu]);
+    add(clock);
     if let Some(iommu) = machine.iommu {
         add(&["-device", iommu_device(iommu)]);
     }
@@ -145,6 +147,10 @@ fn wait_for_features(control: OwnedFd) -> Option<(bool, bool)> {
     }
 }
 
+/// The real-time clock is the machine's own too, and begins at the same moment each time: reading it and writing down what it says
+/// takes a number of instructions that depends on the second.
+const DETERMINISTIC_CLOCK: [&str; 4] =
+    ["-icount", "shift=3,sleep=off", "-rtc", "base=2026-01-01T00:00:00,clock=vm"];
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

@@ -81,6 +81,13 @@ pub(crate) enum Verb {
     /// Have to do with machine files
     #[command(subcommand, after_help = MACHINE_EXAMPLE)]
     Machine(Machine),
+    /// Measure the kernel from inside an emulated machine
+    #[command(after_help = MEASURE_EXAMPLE)]
+    Measure {
+        /// What to measure
+        #[command(subcommand)]
+        what: Measure,
+    },
     /// List the rules of `check` and `verify`
     #[command(after_help = RULES_EXAMPLE)]
     Rules,
@@ -254,6 +261,31 @@ pub(crate) struct Verify {
     pub(crate) image: PathBuf,
 }
 
+/// What can be measured.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Measure {
+    /// When frames begin and end on each CPU, against the plan, and what exits and events cost
+    #[command(after_help = MEASURE_EXAMPLE)]
+    Schedule(MeasureSchedule),
+}
+
+/// Arguments of `measure schedule`.
+#[derive(Debug, Args)]
+pub(crate) struct MeasureSchedule {
+    /// CPUs of the emulated machine
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
+    pub(crate) smp: u16,
+    /// Count instructions in place of time: the same figures each time, for one CPU
+    #[arg(long)]
+    pub(crate) deterministic: bool,
+    /// Minor frames to watch on each CPU
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(crate) frames: u32,
+    /// End the measurement after this many seconds
+    #[arg(long = "for", value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) limit: Option<Duration>,
+}
+
 /// Arguments of `inspect`.
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
@@ -345,6 +377,10 @@ const MACHINE_EXAMPLE: &str = "\
 Examples:
   palisade machine describe > machines/mine.toml
   palisade check systems/hello.toml --set machine=../machines/mine.toml";
+const MEASURE_EXAMPLE: &str = "\
+Examples:
+  palisade measure schedule --deterministic
+  palisade measure schedule --smp 2 --frames 100";
 const RULES_EXAMPLE: &str = "\
 Example:
   palisade rules";

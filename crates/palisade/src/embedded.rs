@@ -35,7 +35,8 @@ static SERVICES: [(&str, &[u8]); 5] = [
 ];
 
 /// What a description may name.
-static UNIKERNELS: [(&str, &[u8]); 2] = [
+static UNIKERNELS: [(&str, &[u8]); 3] = [
     ("hello", include_bytes!(concat!(env!("OUT_DIR"), "/hello"))),
+    ("probe", include_bytes!(concat!(env!("OUT_DIR"), "/probe"))),
     ("website", include_bytes!(concat!(env!("OUT_DIR"), "/website"))),
 ];

@@ -52,6 +52,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Verb::Verify(arguments) => verb::verify(&arguments, &terminal),
         Verb::Inspect(arguments) => verb::inspect(&arguments, &terminal),
         Verb::Machine(Machine::Describe(arguments)) => verb::describe(&arguments, &terminal),
+        Verb::Measure { what } => verb::measure(&what, &terminal),
         Verb::Rules => verb::rules(&terminal),
         Verb::Completions { shell } => verb::completions(shell, &mut Cli::command(), &terminal),
     };

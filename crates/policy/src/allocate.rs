@@ -11,7 +11,7 @@ mod schedule;
 mod space;
 mod supervisor;
 
-use palisade_abi::layout::{CPU_DATA_SIZE, CPU_STACK_SIZE, PAGE};
+use palisade_abi::layout::{CPU_DATA_SIZE, CPU_STACK_SIZE, CPU_START, PAGE};
 use palisade_abi::plan::Iommu as IommuRecord;
 
 use crate::machine::MachineDescription;
@@ -38,6 +38,7 @@ use space::Shared;
 pub(crate) fn allocate(system: &System) -> Result<Plan, OutOfMemory> {
     let description = &system.machine.as_ref().expect("the rules demand a machine").value;
     let mut volatile = Volatile::new(&description.machine.usable);
+    volatile.exclude(CPU_START, PAGE);
     // The fixed pages come first: their addresses change only with the memory of the machine, so that a crash record is
     // found again after a reset into a changed image.
     let crash_record = volatile.kept(PAGE, "kernel: crash record")?;

@@ -73,6 +73,21 @@ pub fn load(path: &Path, options: &Options, library: &dyn Library) -> Result<Pla
     plan_text(Source { name, text }, &stem, Files { folder, site: None }, options, library)
 }
 
+/// Reads, checks and allocates the system of a description that is no file, such as one made by a program. `name` is the system's
+/// unless the description gives it another one. Paths in it start at the current directory.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn for_text(
+    name: &str,
+    text: &str,
+    options: &Options,
+    library: &dyn Library,
+) -> Result<Planned, Problems> {
+    let files = Files { folder: Path::new(""), site: None };
+    plan_text(Source { name: name.to_owned(), text: text.to_owned() }, name, files, options, library)
+}
+
 /// Checks and allocates the system of one unikernel, which needs no description.
 ///
 /// # Errors

@@ -114,7 +114,6 @@ static RULES: &[&Rule] = &[
     &data::CERTIFICATE,
     &data::INDEX,
     &schedule::CPU_EXISTS,
-    &schedule::KERNEL_CPUS,
     &schedule::CPUS_COVERED,
     &schedule::MEMBERSHIP,
     &schedule::FRAMES,

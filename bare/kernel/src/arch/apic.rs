@@ -1,4 +1,5 @@
-//! The local APIC (AMD APM volume 2, chapter 16): the timer that ends a subject's run, and end-of-interrupt.
+//! The local APIC (AMD APM volume 2, chapter 16): the timer that ends a subject's run, end-of-interrupt, and messages to other
+//! CPUs.
 //!
 //! x2APIC mode where the processor has it; the memory-mapped registers otherwise (QEMU's deterministic mode needs those).
 
@@ -24,37 +25,107 @@ enum Registers {
 
 /// Vector of the timer.
 pub(crate) const TIMER_VECTOR: u8 = 0xf0;
+/// Vector by which another CPU says that there are events to look at.
+pub(crate) const EVENT_VECTOR: u8 = 0xf1;
+/// Vector by which another CPU says that the system ends.
+pub(crate) const STOP_VECTOR: u8 = 0xf2;
 /// Vector of spurious interrupts.
 pub(crate) const SPURIOUS_VECTOR: u8 = 0xff;
 
 impl LocalApic {
-    /// Enables this CPU's local APIC, whose registers are at `address` if they are mapped, and silences the legacy
-    /// interrupt controllers.
+    /// Enables this CPU's local APIC, whose registers are at `address` if they are mapped.
     ///
     /// # Safety
     /// `address` is the local APIC's page, mapped uncached.
     pub(crate) unsafe fn enable(address: u64) -> Self {
-        processor::port_write_u8(PIC_1_MASK, 0xff);
-        processor::port_write_u8(PIC_2_MASK, 0xff);
         let x2 = processor::cpuid(1, 0)[2] & 1 << 21 != 0;
-        // SAFETY: the register exists on every 64-bit processor; the APIC interrupts only through vectors set below.
+        let apic = Self { registers: if x2 { Registers::X2 } else { Registers::Mapped(address) }, ratio: 0 };
+        apic.prepare();
+        apic
+    }
+
+    /// Enables the local APIC of this CPU as that of the CPU which calibrated this one. `false` if it cannot work the same way.
+    ///
+    /// # Safety
+    /// As for [`LocalApic::enable`]: the page is mapped here too.
+    pub(crate) unsafe fn enable_too(&self) -> bool {
+        let x2 = processor::cpuid(1, 0)[2] & 1 << 21 != 0;
+        if x2 != matches!(self.registers, Registers::X2) {
+            return false;
+        }
+        self.prepare();
+        self.write(LVT_TIMER, u32::from(TIMER_VECTOR));
+        true
+    }
+
+    fn prepare(&self) {
+        // SAFETY: the register exists on every 64-bit processor; the APIC interrupts only through vectors set below. CPUID
+        // announces x2APIC mode where it is chosen.
         unsafe {
             let base = read_msr(APIC_BASE) | APIC_ENABLED;
             write_msr(APIC_BASE, base);
-            if x2 {
+            if matches!(self.registers, Registers::X2) {
                 write_msr(APIC_BASE, base | APIC_X2);
             }
         }
-        let apic = Self { registers: if x2 { Registers::X2 } else { Registers::Mapped(address) }, ratio: 0 };
-        apic.end_what_the_firmware_left();
-        apic.write(TASK_PRIORITY, 0);
-        apic.write(SPURIOUS, 0x100 | u32::from(SPURIOUS_VECTOR));
+        self.end_what_the_firmware_left();
+        self.write(TASK_PRIORITY, 0);
+        self.write(SPURIOUS, 0x100 | u32::from(SPURIOUS_VECTOR));
         for entry in [LVT_PERFORMANCE, LVT_LINT0, LVT_LINT1, LVT_ERROR] {
-            apic.write(entry, MASKED);
+            self.write(entry, MASKED);
         }
-        apic.write(TIMER_DIVIDE, 0b1011); // by 1
-        apic.write(LVT_TIMER, MASKED | u32::from(TIMER_VECTOR));
-        apic
+        self.write(TIMER_DIVIDE, 0b1011); // by 1
+        self.write(LVT_TIMER, MASKED | u32::from(TIMER_VECTOR));
+    }
+
+    /// Whether messages reach the CPU with this identifier: without x2APIC mode an identifier has 8 bits, of which all ones are everybody.
+    pub(crate) fn reaches(&self, apic_id: u32) -> bool {
+        match self.registers {
+            Registers::X2 => apic_id != u32::MAX,
+            Registers::Mapped(_) => apic_id < 0xff,
+        }
+    }
+
+    /// Interrupts another CPU with `vector`.
+    pub(crate) fn send(&self, apic_id: u32, vector: u8) {
+        self.command(apic_id, ASSERT | u32::from(vector));
+    }
+
+    /// Interrupts another CPU whatever it does.
+    pub(crate) fn send_non_maskable(&self, apic_id: u32) {
+        self.command(apic_id, ASSERT | NON_MASKABLE);
+    }
+
+    /// Puts another CPU into the state that it has after power-on, waiting for [`LocalApic::send_start`].
+    pub(crate) fn send_init(&self, apic_id: u32) {
+        self.command(apic_id, ASSERT | INIT);
+    }
+
+    /// Has a CPU that waits for it begin at `page`, below 1 MiB.
+    pub(crate) fn send_start(&self, apic_id: u32, page: u64) {
+        self.command(apic_id, ASSERT | START | (page >> 12) as u32 & 0xff);
+    }
+
+    /// Sends a message, once the one before has left.
+    fn command(&self, apic_id: u32, command: u32) {
+        match self.registers {
+            Registers::X2 => {
+                // Writing the register waits for nothing, not even for stores before it (Intel SDM volume 3, section 11.12.3).
+                processor::finish_stores();
+                // SAFETY: the APIC is in x2APIC mode, which has this register. What a message does to the other CPU, its handlers or
+                // its start have been made for.
+                unsafe {
+                    write_msr(X2_FIRST + (COMMAND >> 4), u64::from(apic_id) << 32 | u64::from(command))
+                };
+            }
+            Registers::Mapped(_) => {
+                while self.read(COMMAND) & COMMAND_PENDING != 0 {
+                    core::hint::spin_loop();
+                }
+                self.write(COMMAND_TARGET, apic_id << 24);
+                self.write(COMMAND, command);
+            }
+        }
     }
 
     /// Starts the timer at its highest value, masked, for measuring its speed.
@@ -118,12 +189,14 @@ impl LocalApic {
     }
 }
 
-/// Masks every input of the I/O APIC (Intel 82093AA data sheet, section 3.2): no subject owns one of its pins, and the firmware may
-/// have left any of them open. Without an I/O APIC at the usual address this does nothing.
+/// Masks every input of the legacy interrupt controllers and of the I/O APIC (Intel 82093AA data sheet, section 3.2): no subject owns
+/// one of its pins, and the firmware may have left any of them open. Without an I/O APIC at the usual address that is left.
 ///
 /// # Safety
 /// The boot page tables are in use, which map the address, and no memory is there.
-pub(crate) unsafe fn mask_io_apic() {
+pub(crate) unsafe fn mask_interrupt_controllers() {
+    processor::port_write_u8(PIC_1_MASK, 0xff);
+    processor::port_write_u8(PIC_2_MASK, 0xff);
     let (index, data) = (IO_APIC as *mut u32, (IO_APIC + 0x10) as *mut u32);
     // SAFETY: promised by the caller. A register is chosen by its index, then accessed.
     unsafe {
@@ -157,6 +230,13 @@ const TASK_PRIORITY: u32 = 0x80;
 const END_OF_INTERRUPT: u32 = 0xb0;
 const SPURIOUS: u32 = 0xf0;
 const IN_SERVICE: u32 = 0x100;
+const COMMAND: u32 = 0x300;
+const COMMAND_TARGET: u32 = 0x310;
+const COMMAND_PENDING: u32 = 1 << 12;
+const NON_MASKABLE: u32 = 4 << 8;
+const INIT: u32 = 5 << 8;
+const START: u32 = 6 << 8;
+const ASSERT: u32 = 1 << 14;
 const LVT_TIMER: u32 = 0x320;
 const LVT_PERFORMANCE: u32 = 0x340;
 const LVT_LINT0: u32 = 0x350;

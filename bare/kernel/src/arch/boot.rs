@@ -5,7 +5,7 @@
 //! whole file is loaded, and these bytes are the same in every image.
 //!
 //! The boot code maps the first 4 GiB to themselves, enables SSE, which compiled code uses from its first instruction,
-//! and calls `kernel_start` on the boot stack.
+//! and calls `kernel_start_rust` on the boot stack. Other CPUs join it where it enters long mode ([`super::secondary`]).
 
 use core::arch::global_asm;
 
@@ -94,8 +94,13 @@ boot_entry:
     mov edx, offset boot_root
     mov eax, offset boot_pointers + 3
     mov [edx], eax
-    mov cr3, edx
+    mov ebx, offset kernel_start_rust
 
+    // Every CPU: the stack is in ESP, and where to go on in EBX.
+    .globl boot_enter_long_mode
+boot_enter_long_mode:
+    mov edx, offset boot_root
+    mov cr3, edx
     mov eax, 0x660                      // CR4: PAE, MCE, OSFXSR, OSXMMEXCPT
     mov cr4, eax
     mov ecx, 0xc0000080                 // EFER: long mode
@@ -128,18 +133,21 @@ boot_long_mode:
     mov edi, edi                        // the upper halves are undefined after a change of mode
     mov esi, esi
     mov esp, esp
+    mov ebx, ebx
     xor ebp, ebp
-    call kernel_start_rust
+    call rbx
     ud2
 
     .section .rodata.boot, "a"
     .balign 8
+    .globl boot_gdt
 boot_gdt:
     .quad 0
     .quad 0x00af9b000000ffff            // 64-bit code
     .quad 0x00cf93000000ffff            // data
+    .quad 0x00cf9b000000ffff            // 32-bit code
 boot_gdt_pointer:
-    .short 23
+    .short 31
     .long boot_gdt
 no_long_mode_text:
     .asciz "kernel refused: the CPU has no 64-bit mode\n"

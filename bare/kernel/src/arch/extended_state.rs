@@ -10,7 +10,7 @@ use super::processor;
 use crate::memory::PlanMemory;
 
 /// The extended state that this processor has, of x87, SSE and AVX.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ExtendedState {
     available: u64,
 }

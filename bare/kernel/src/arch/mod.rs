@@ -7,6 +7,7 @@ pub(crate) mod extended_state;
 pub(crate) mod paging;
 pub(crate) mod processor;
 pub(crate) mod registers;
+pub(crate) mod secondary;
 pub(crate) mod svm;
 pub(crate) mod tables;
 pub(crate) mod virtualisation;

@@ -17,6 +17,32 @@ pub(crate) fn tsc() -> u64 {
     unsafe { x86_64::_rdtsc() }
 }
 
+/// The time-stamp counter, after all loads and stores before it and before those that follow.
+pub(crate) fn ordered_tsc() -> u64 {
+    finish_stores();
+    // SAFETY: as above; a fence changes nothing.
+    unsafe {
+        let now = x86_64::_rdtsc();
+        x86_64::_mm_lfence();
+        now
+    }
+}
+
+/// Waits until all stores so far can be seen by other CPUs.
+pub(crate) fn finish_stores() {
+    // SAFETY: fences change nothing.
+    unsafe {
+        x86_64::_mm_mfence();
+        x86_64::_mm_lfence();
+    }
+}
+
+/// This CPU's local APIC identifier, whatever state its APIC is in.
+pub(crate) fn apic_id() -> u32 {
+    // Leaf 0Bh has all 32 bits, where it exists (Intel SDM volume 2, CPUID; AMD APM volume 3, appendix E).
+    if cpuid(0, 0)[0] >= 0xb && cpuid(0xb, 0)[1] != 0 { cpuid(0xb, 0)[3] } else { cpuid(1, 0)[1] >> 24 }
+}
+
 /// Reads a model-specific register.
 ///
 /// # Safety

@@ -86,7 +86,7 @@ impl CpuData {
     /// # Safety
     /// `data` is this CPU's own data region: cleared, mapped as long as the kernel runs, used by nobody else.
     pub(crate) unsafe fn install(data: *mut CpuData) {
-        let idt = interrupt_table(FAULT_STACK, INTERRUPT_STACK);
+        let idt = &raw const INTERRUPT_TABLE;
         // SAFETY: the region is ours alone and lives for ever; everything loaded below points into it, into the kernel's
         // text, or into the kernel's own interrupt table. The stacks' ends are one byte past their arrays.
         unsafe {
@@ -164,26 +164,29 @@ pub(crate) fn taken_interrupts() -> [u64; 4] {
 /// Loads the interrupt table on the boot CPU, whose boot code has loaded segments that suit it: an exception before
 /// [`CpuData::install`] is reported too.
 pub(crate) fn report_exceptions() {
-    let pointer = TablePointer {
-        limit: size_of::<[Gate; 256]>() as u16 - 1,
-        base: interrupt_table(SAME_STACK, SAME_STACK) as u64,
-    };
+    fill_interrupt_table(SAME_STACK, SAME_STACK);
+    let pointer =
+        TablePointer { limit: size_of::<[Gate; 256]>() as u16 - 1, base: &raw const INTERRUPT_TABLE as u64 };
     // SAFETY: the table lives for ever. Its exceptions end in `fatal`, and interrupts are disabled: their handlers need the
     // CPU's data.
     unsafe { asm!("lidt [{}]", in(reg) &raw const pointer, options(readonly, nostack, preserves_flags)) };
 }
 
-/// Fills in the interrupt table, with the stacks that the handlers of exceptions and of interrupts get, and gives its address.
-fn interrupt_table(exceptions: u8, interrupts: u8) -> *const [Gate; 256] {
-    static mut TABLE: [Gate; 256] = [Gate::MISSING; 256];
+/// Gives handlers the stacks of [`CpuData`]. The boot CPU has that installed, and no other CPU runs.
+pub(crate) fn use_own_stacks() {
+    fill_interrupt_table(FAULT_STACK, INTERRUPT_STACK);
+}
+
+/// Fills in the interrupt table, with the stacks that the handlers of exceptions and of interrupts get.
+fn fill_interrupt_table(exceptions: u8, interrupts: u8) {
     unsafe extern "C" {
         static vector_stubs: [[u8; VECTOR_STUB_SIZE]; 256];
     }
-    let table = &raw mut TABLE;
+    let table = &raw mut INTERRUPT_TABLE;
     for vector in 0..256 {
         let stack = if vector < FIRST_INTERRUPT { exceptions } else { interrupts };
-        // SAFETY: every CPU writes the same values, the first one before there is a second. The stubs are 256 pieces of
-        // code of equal size; only the address of each is taken.
+        // SAFETY: only the boot CPU comes here, before there is a second. The stubs are 256 pieces of code of equal size; only
+        // the address of each is taken.
         unsafe {
             (*table)[vector & 255] = Gate::to(
                 (&raw const vector_stubs).cast::<u8>() as u64 + (vector * VECTOR_STUB_SIZE) as u64,
@@ -191,8 +194,10 @@ fn interrupt_table(exceptions: u8, interrupts: u8) -> *const [Gate; 256] {
             )
         };
     }
-    table
 }
+
+/// All CPUs have the same: gates name a stack by its number in the CPU's own task state.
+static mut INTERRUPT_TABLE: [Gate; 256] = [Gate::MISSING; 256];
 
 impl Gate {
     const MISSING: Self =

@@ -62,7 +62,8 @@ pub fn registers(name: &str) -> Option<DeviceRegisters> {
 }
 
 /// The page with start and end of the current minor frame.
-pub(crate) fn scheduling_info() -> Option<SchedulingInfo<'static>> {
+#[must_use]
+pub fn scheduling_info() -> Option<SchedulingInfo<'static>> {
     // SAFETY: every subject has this page, and nobody else makes references into it.
     unsafe { Shared::new(layout::SCHEDULING_INFO, layout::PAGE) }.map(SchedulingInfo)
 }

@@ -10,7 +10,7 @@ use super::{
     TargetEvent, VERSION, bar_flags, checksum, device_stop, iommu_kind, source_action, source_flags,
     target_action,
 };
-use crate::layout::{MAX_CPUS, MAX_EVENTS, MAX_SUBJECTS, PAGE};
+use crate::layout::{CPU_START, MAX_CPUS, MAX_EVENTS, MAX_SUBJECTS, PAGE};
 
 /// Why bytes are not a plan that this kernel can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,6 +149,8 @@ impl<'a> Plan<'a> {
         self.check_hardware()?;
         self.check_events()?;
         each(self.ram, Table::Ram, |r| paged(r.start) && paged(r.size) && fits(r.start, r.size))?;
+        let start = |r: &MemoryRange| r.start <= CPU_START && r.start + r.size >= CPU_START + PAGE;
+        fail_unless(self.cpus.len() == 1 || self.ram.iter().any(start), Table::Ram, NONE)?;
         each(self.clear, Table::Clear, |r| {
             let record = self.header.crash_record;
             paged(r.start)
@@ -215,6 +217,7 @@ impl<'a> Plan<'a> {
                 && paged(c.stack_top)
                 && paged(c.data)
                 && paged(c.host_area)
+                && self.cpus.iter().filter(|other| other.apic_id == c.apic_id).count() == 1
         })?;
         for (number, cpu) in self.cpus.iter().enumerate() {
             let mut end = 0;

@@ -1,6 +1,6 @@
 //! Plans to be damaged.
 
-use palisade_abi::layout::MAX_EVENTS;
+use palisade_abi::layout::{CPU_START, MAX_EVENTS, PAGE};
 use palisade_abi::plan::{
     Bar, CHECKSUM_START, CodeRange, Cpu, CpuidLeaf, Device, Frame, Group, Header, Interrupt, Iommu, MAGIC,
     MemoryRange, MsixEntry, NONE, Partition, PortWrite, SourceEvent, Subject, TABLES, TableRef, TargetEvent,
@@ -84,7 +84,10 @@ impl Tables {
             targets: vec![[TargetEvent::default(); MAX_EVENTS]; 4],
             cpuid: vec![CpuidLeaf { leaf: 1, ..CpuidLeaf::default() }],
             code: vec![CodeRange { virt: 0x20_0000, size: 0x3000, phys: 0x14_0000 }],
-            ram: vec![MemoryRange { start: 0x10_0000, size: 0x10_0000 }],
+            ram: vec![
+                MemoryRange { start: 0x10_0000, size: 0x10_0000 },
+                MemoryRange { start: CPU_START, size: PAGE },
+            ],
             clear: vec![MemoryRange { start: 0x100_0000, size: 0x10_0000 }],
             power_off: vec![PortWrite { port: 0x604, width: 2, value: 0x2000 }],
             reset: vec![PortWrite { port: 0xcf9, width: 1, value: 6 }],

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use palisade_abi::layout::{CPU_DATA_SIZE, CPU_STACK_SIZE, PAGE};
+use palisade_abi::layout::{CPU_DATA_SIZE, CPU_STACK_SIZE, CPU_START, PAGE};
 use palisade_abi::plan::{self, target_action};
 
 use super::System;
@@ -31,6 +31,8 @@ pub(super) enum Purpose {
     Report,
     /// The crash record.
     CrashRecord,
+    /// The page at which CPUs begin, which no table maps: the kernel uses it before it loads its tables.
+    CpuStart,
     /// A CPU's kernel stack.
     Stack { cpu: usize },
     /// The page below a kernel stack, which nobody may have.
@@ -84,6 +86,9 @@ pub(super) fn holdings(system: &System<'_>) -> Vec<Holding> {
     add(header.local_apic, PAGE, Purpose::LocalApic, "the local APIC".to_owned());
     add(header.report, PAGE, Purpose::Report, "the report page".to_owned());
     add(header.crash_record, PAGE, Purpose::CrashRecord, "the crash record".to_owned());
+    if system.plan.cpus.len() > 1 {
+        add(CPU_START, PAGE, Purpose::CpuStart, "the page at which CPUs begin".to_owned());
+    }
     for (cpu, record) in system.plan.cpus.iter().enumerate() {
         let bottom = record.stack_top.saturating_sub(CPU_STACK_SIZE);
         add(bottom, CPU_STACK_SIZE, Purpose::Stack { cpu }, format!("the kernel stack of CPU {cpu}"));
@@ -181,6 +186,7 @@ fn check_place(system: &System<'_>, holding: &Holding, findings: &mut Findings) 
         Purpose::Table | Purpose::OwnTable { .. } => return,
         Purpose::Report
         | Purpose::CrashRecord
+        | Purpose::CpuStart
         | Purpose::Stack { .. }
         | Purpose::CpuData { .. }
         | Purpose::HostArea { .. }
@@ -196,7 +202,11 @@ fn check_place(system: &System<'_>, holding: &Holding, findings: &mut Findings) 
         format!("{name} at {start:#x} lies in the image")
     });
     let cleared = match holding.purpose {
-        Purpose::CrashRecord | Purpose::Stack { .. } | Purpose::HostArea { .. } | Purpose::IommuQueues => {
+        Purpose::CrashRecord
+        | Purpose::CpuStart
+        | Purpose::Stack { .. }
+        | Purpose::HostArea { .. }
+        | Purpose::IommuQueues => {
             return;
         }
         _ => system.cleared.cover(start, size),

@@ -61,6 +61,7 @@ fn grants(system: &System<'_>, holdings: &[Holding], cpu: usize) -> Vec<Grant> {
             }
             Purpose::Kernel
             | Purpose::StackGuard
+            | Purpose::CpuStart
             | Purpose::Bitmap
             | Purpose::Table
             | Purpose::OwnTable { .. } => None,

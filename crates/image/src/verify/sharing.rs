@@ -72,6 +72,7 @@ fn is_permitted(subject: &Subject<'_>, piece: &Piece, holding: &Holding) -> bool
         | Purpose::LocalApic
         | Purpose::Iommu
         | Purpose::IommuQueues
+        | Purpose::CpuStart
         | Purpose::Stack { .. }
         | Purpose::StackGuard
         | Purpose::CpuData { .. }

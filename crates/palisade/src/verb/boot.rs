@@ -122,7 +122,7 @@ const fn accelerator(arguments: &Boot) -> Accelerator {
     }
 }
 
-const fn iommu_of(kind: IommuKind) -> Iommu {
+pub(super) const fn iommu_of(kind: IommuKind) -> Iommu {
     match kind {
         IommuKind::Amd => Iommu::Amd,
         IommuKind::Intel => Iommu::Intel,

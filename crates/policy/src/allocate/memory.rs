@@ -27,6 +27,13 @@ impl Volatile {
         Self { free: free.filter(|(start, end)| start < end).collect(), ranges: Vec::new() }
     }
 
+    /// Has nobody get this range.
+    pub(crate) fn exclude(&mut self, first: u64, size: u64) {
+        let after = first + size;
+        let around = |(start, end): (u64, u64)| [(start, end.min(first)), (start.max(after), end)];
+        self.free = self.free.iter().copied().flat_map(around).filter(|(start, end)| start < end).collect();
+    }
+
     /// Memory that the kernel clears at boot.
     pub(crate) fn cleared(&mut self, size: u64, owner: &str) -> Result<u64, OutOfMemory> {
         self.take(size, 0, true, owner)
@@ -118,6 +125,16 @@ mod tests {
         assert_eq!(volatile.kept(4 * PAGE, "stack"), Ok(0xc000));
         volatile.guard_page();
         assert_eq!(volatile.cleared(PAGE, "next"), Ok(0xa000));
+    }
+
+    #[test]
+    fn an_excluded_range_belongs_to_nobody() {
+        let mut volatile = Volatile::new(&[(0, 0x3000), (0x10_0000, 0x1000)]);
+        volatile.exclude(0x1000, PAGE);
+        assert_eq!(volatile.cleared(PAGE, "a"), Ok(0x10_0000));
+        assert_eq!(volatile.cleared(PAGE, "b"), Ok(0x2000));
+        assert_eq!(volatile.cleared(PAGE, "c"), Ok(0));
+        assert!(volatile.cleared(PAGE, "d").is_err());
     }
 
     #[test]

@@ -18,12 +18,6 @@ pub(crate) static CPU_EXISTS: Rule = Rule {
     check: Check::System(check_cpus_exist),
 };
 
-pub(crate) static KERNEL_CPUS: Rule = Rule {
-    id: "kernel-cpus",
-    specification: "Everything runs on CPU 0: this version of the kernel starts no other.",
-    check: Check::System(check_kernel_cpus),
-};
-
 pub(crate) static CPUS_COVERED: Rule = Rule {
     id: "cpus-covered",
     specification: "The CPUs in use are 0, 1, ... without a gap, and each has minor frames, listed once.",
@@ -71,16 +65,6 @@ fn check_cpus_exist(system: &System, problems: &Collector) {
                     "{} has {existing}, counted from 0; give it more with `cpus = N` or --smp N",
                     machine.value.machine.name
                 )),
-        );
-    }
-}
-
-fn check_kernel_cpus(system: &System, problems: &Collector) {
-    for cpu in named_cpus(system).filter(|cpu| cpu.value > 0) {
-        problems.add(
-            Problem::error(&KERNEL_CPUS, format!("CPU {} would not be started", cpu.value))
-                .at(&cpu.place, "not CPU 0")
-                .help("this version runs everything on CPU 0"),
         );
     }
 }

@@ -1,0 +1,301 @@
+//! Several CPUs: events between them, their frames, and their common end.
+
+use crate::harness::{Run, System};
+
+#[test]
+fn subjects_run_on_two_cpus() {
+    let run = System::from_file("systems/two-cpus.toml").boot();
+    run.assert_exit(0);
+    run.assert_in_order("near", &["Command line is: 'I am on CPU 0'"]);
+    run.assert_in_order("far", &["Command line is: 'I am on CPU 1'"]);
+    assert!(run.kernel_lines().iter().any(|line| line.contains("2 CPUs")), "{run}");
+}
+
+#[test]
+fn forty_thousand_balls_go_from_cpu_to_cpu_and_back_and_none_is_lost_or_doubled() {
+    play(40_000, Arrival::Wake, Place::Alone, &[]);
+}
+
+#[test]
+fn thirty_thousand_balls_that_arrive_as_interrupts_are_neither_lost_nor_doubled() {
+    play(30_000, Arrival::Interrupt, Place::Alone, &["--emulator", CPUS_IN_TURN]);
+}
+
+#[test]
+fn thirty_thousand_balls_arrive_without_x2apic_too() {
+    play(30_000, Arrival::Wake, Place::Alone, &["--emulator", WITHOUT_X2APIC]);
+}
+
+/// Those that arrive while another partition has the CPU interrupt nobody, and are there when the frame begins.
+#[test]
+fn balls_for_a_partition_that_has_not_the_cpu_wait_for_its_frame() {
+    play(300, Arrival::Wake, Place::BesidesAnother, &[]);
+}
+
+#[test]
+fn subjects_on_two_cpus_keep_their_frames_while_both_spin() {
+    let run = System::described(&format!(
+        r#"
+        cpus = 2
+        [subject.zero]
+        unikernel = "testing/probe"
+        bootparams = "100 0"
+        [subject.one]
+        unikernel = "testing/probe"
+        bootparams = "100 0"
+        cpu = 1
+        [subject.spinner]
+        unikernel = "testing/spinner"
+        {}
+        "#,
+        frames(&[("own", 0, "zero"), ("spinning", 0, "spinner"), ("other", 1, "one")])
+    ))
+    .seconds(20)
+    .boot();
+    // The spinner never ends.
+    run.assert_exit(120);
+    let (zero, one) = (frames_of(&run, "zero"), frames_of(&run, "one"));
+    let major = MAJOR_US as u64 * kilohertz(&run) / 1000;
+    for (frames, length) in [(&zero, major / 3), (&one, major)] {
+        for pair in frames.windows(2) {
+            assert_eq!(
+                (pair[1].start - pair[0].start) % major,
+                0,
+                "a frame that the plan does not have; {run}"
+            );
+        }
+        assert!(frames.iter().all(|frame| frame.length.abs_diff(length) <= 1), "{run}");
+    }
+    // In step: CPU 1's major frames begin when CPU 0's do, and `own` comes after the system's frame. How late a frame really
+    // begins is said by `measure`: under an emulator whose CPUs are threads of a loaded computer that is no matter for a test.
+    let apart = (zero[0].start - major / 3).abs_diff(one[0].start) % major;
+    assert!(apart <= 1 || major - apart <= 1, "{run}");
+}
+
+#[test]
+fn a_subject_that_spins_on_one_cpu_does_not_keep_the_other_from_working() {
+    let run = System::described(
+        r#"
+        cpus = 2
+        [subject.spinner]
+        unikernel = "testing/spinner"
+        cpu = 1
+        [subject.neighbour]
+        unikernel = "testing/heartbeat"
+        bootparams = "20 50"
+        "#,
+    )
+    .seconds(8)
+    .boot();
+    run.assert_exit(120);
+    run.assert_in_order("spinner", &["spinning"]);
+    run.assert_in_order("neighbour", &["beat 1 of 50", "beat 50 of 50"]);
+}
+
+#[test]
+fn the_supervisor_restarts_a_subject_on_another_cpu() {
+    let run = System::described(
+        r#"
+        cpus = 2
+        [subject.crasher]
+        unikernel = "testing/crasher"
+        bootparams = "11"
+        restart = "on-failure"
+        backoff = "1 ms"
+        backoff_max = "10 ms"
+        ram = "4 MiB"
+        cpu = 1
+        "#,
+    )
+    .boot();
+    run.assert_exit(0);
+    for generation in 1..=11 {
+        run.assert_in_order("crasher", &[&format!("generation {generation}: memory is pristine")]);
+    }
+    assert_eq!(run.subject("crasher")["generation"], 11, "{run}");
+    let endings = run.lines("supervisor").iter().filter(|line| line.starts_with("crasher: faulted")).count();
+    assert_eq!(endings, 10, "each end is seen once; {run}");
+}
+
+#[test]
+fn a_crash_on_one_cpu_stops_the_other_one_and_the_next_boot_says_where_it_was() {
+    let run = System::described(
+        r#"
+        cpus = 2
+        on_fatal = "reset"
+        [subject.watchdog]
+        unikernel = "testing/raise"
+        bootparams = "system_panic"
+        cpu = 1
+        rights = ["panic"]
+        [subject.spinner]
+        unikernel = "testing/spinner"
+        "#,
+    )
+    .argument("--reboot")
+    .seconds(15)
+    .boot();
+    run.assert_exit(122);
+    let lines = run.kernel_lines();
+    let stopped = "kernel stopped: a subject asked for it, subject watchdog, CPU 1,";
+    assert!(lines.iter().filter(|line| line.starts_with(stopped)).count() > 1, "{run}");
+    assert!(!lines.iter().any(|line| line.contains("does not stop")), "{run}");
+    run.assert_in_order("log", &["boot 1 crashed: a subject asked for it", "on CPU 1, with subject "]);
+}
+
+#[test]
+fn what_the_kernel_counts_is_the_sum_over_all_cpus_and_power_off_works_from_any() {
+    let run = System::described(
+        r#"
+        cpus = 2
+        [subject.far]
+        unikernel = "testing/raise"
+        bootparams = "system_power_off"
+        rights = ["power-off"]
+        cpu = 1
+        [subject.spinner]
+        unikernel = "testing/spinner"
+        "#,
+    )
+    .boot();
+    run.assert_exit(0);
+    let totals = run.kernel_lines().iter().filter(|line| line.starts_with("kernel: ")).count();
+    assert_eq!(totals, 1, "{run}");
+}
+
+#[test]
+fn a_machine_with_fewer_cpus_than_the_plan_is_refused() {
+    let run = System::from_file("systems/two-cpus.toml").argument("--emulator").argument(ONE_CPU).boot();
+    run.assert_exit(123);
+    let said = |line: &String| line.starts_with("kernel refused: there is no CPU 1");
+    assert!(run.kernel_lines().iter().any(said), "{run}");
+}
+
+#[test]
+fn a_cpu_that_the_plan_does_not_have_is_left_alone() {
+    let run = System::from_file("systems/hello.toml").argument("--smp").argument("3").boot();
+    run.assert_exit(0);
+    assert!(run.kernel_lines().iter().any(|line| line.contains("1 CPU,")), "{run}");
+}
+
+/// What the event for a ball does.
+enum Arrival {
+    Wake,
+    Interrupt,
+}
+
+/// Who else is on the CPU of the one that gives the ball back.
+enum Place {
+    Alone,
+    BesidesAnother,
+}
+
+/// Plays `count` balls between a subject on CPU 0 and one on CPU 1.
+#[track_caller]
+fn play(count: u32, arrival: Arrival, place: Place, arguments: &[&str]) {
+    let (vector, arrival) = match arrival {
+        Arrival::Wake => (0, "wake"),
+        Arrival::Interrupt => (64, "inject:64"),
+    };
+    let other = match place {
+        Place::Alone => String::new(),
+        Place::BesidesAnother => format!(
+            "[subject.third]\nunikernel = \"testing/heartbeat\"\nbootparams = \"10 10\"\n{}",
+            frames(&[("zero", 0, "near"), ("one", 1, "far"), ("two", 1, "third")])
+        ),
+    };
+    let mut system = System::described(&format!(
+        r#"
+        cpus = 2
+        [subject.near]
+        unikernel = "testing/pingpong"
+        bootparams = "serve {count} {vector}"
+        [subject.far]
+        unikernel = "testing/pingpong"
+        bootparams = "return {count} {vector}"
+        cpu = 1
+        {other}
+        [[channel]]
+        name = "there"
+        writer = "near:mine"
+        reader = "far:theirs"
+        size = "4 KiB"
+        [[channel]]
+        name = "back"
+        writer = "far:mine"
+        reader = "near:theirs"
+        size = "4 KiB"
+        [[event]]
+        from = "near:ball"
+        to = "far:ball_in"
+        arrival = "{arrival}"
+        [[event]]
+        from = "far:ball"
+        to = "near:ball_in"
+        arrival = "{arrival}"
+        "#
+    ))
+    .seconds(LONG);
+    for argument in arguments {
+        system = system.argument(*argument);
+    }
+    let run = system.boot();
+    run.assert_exit(0);
+    let played = format!("played {count} balls, 0 wrong, 0 too many");
+    run.assert_in_order("near", &[&played]);
+    run.assert_in_order("far", &[&played]);
+}
+
+/// A schedule with these partitions of one subject each (name, CPU, subject), beside that of the system on CPU 0: all frames of a CPU
+/// are equally long, and so are the major frames of both CPUs.
+fn frames(partitions: &[(&str, u16, &str)]) -> String {
+    let of = |cpu| partitions.iter().filter(move |partition| partition.1 == cpu);
+    let mut text =
+        "[[schedule.partition]]\nname = \"system\"\ngroups = [[\"time\"], [\"log\"], [\"supervisor\"]]\n"
+            .to_owned();
+    for (name, cpu, subject) in partitions {
+        text +=
+            &format!("[[schedule.partition]]\nname = \"{name}\"\ncpu = {cpu}\ngroups = [[\"{subject}\"]]\n");
+    }
+    for cpu in [0, 1] {
+        let names: Vec<_> = (cpu == 0).then_some("system").into_iter().chain(of(cpu).map(|p| p.0)).collect();
+        let length = MAJOR_US / names.len();
+        let frames =
+            names.iter().map(|name| format!("{{ partition = \"{name}\", length = \"{length} us\" }}"));
+        text += &format!("[[schedule.cpu]]\nframes = [{}]\n", frames.collect::<Vec<_>>().join(", "));
+    }
+    text
+}
+
+/// A frame as the probe saw it, in ticks.
+struct Frame {
+    start: u64,
+    length: u64,
+}
+
+/// Thousand ticks in a second.
+#[track_caller]
+fn kilohertz(run: &Run) -> u64 {
+    let number = |line: &String| line.strip_prefix("clock ")?.strip_suffix(" kHz")?.parse().ok();
+    run.lines("zero").iter().find_map(number).unwrap_or_else(|| panic!("{run}"))
+}
+
+#[track_caller]
+fn frames_of(run: &Run, subject: &str) -> Vec<Frame> {
+    let frame = |line: &String| {
+        let numbers: Vec<u64> =
+            line.strip_prefix("frame ")?.split(' ').map(|word| word.parse().ok()).collect::<Option<_>>()?;
+        let [start, length, _, _] = numbers[..] else { return None };
+        Some(Frame { start, length })
+    };
+    let frames: Vec<Frame> = run.lines(subject).iter().filter_map(frame).collect();
+    assert_eq!(frames.len(), 100, "{run}");
+    frames
+}
+
+const MAJOR_US: usize = 12_000;
+/// Seconds for thousands of events, on a loaded computer too.
+const LONG: u32 = 500;
+const ONE_CPU: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/system/qemu-with-one-cpu");
+const CPUS_IN_TURN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/system/qemu-with-cpus-in-turn");
+const WITHOUT_X2APIC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/system/qemu-without-x2apic");
