@@ -34,5 +34,6 @@ mod sharing;
 mod sites;
 mod started;
 mod switch;
+mod tap;
 mod unikernel;
 mod website;

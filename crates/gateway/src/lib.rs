@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 mod complaints;
+mod pace;
 mod poll;
 mod router;
 mod serve;

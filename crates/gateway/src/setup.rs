@@ -49,8 +49,9 @@ pub struct Port {
 /// What the wire of the switch leads to.
 #[derive(Debug)]
 pub enum World {
-    /// A tap device, opened with `IFF_TAP` and `IFF_NO_PI` alone; it must not block. Frames go there and come from there as
-    /// they are.
+    /// A tap device, opened with `IFF_TAP`, `IFF_NO_PI` and `IFF_VNET_HDR`, and a header of 10 bytes; it must not block. It
+    /// may hand over checksums to be completed (`TUN_F_CSUM`) and segments of TCP to be cut (`TUN_F_TSO4` and
+    /// `TUN_F_TSO6`).
     Tap(OwnedFd),
     /// A gateway to the networks that this computer reaches.
     Gateway(Gateway),

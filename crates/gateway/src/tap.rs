@@ -1,4 +1,14 @@
 //! A tap device as the wire of the switch.
+//!
+//! The kernel is spared what can be done for many frames at once (`IFF_VNET_HDR`): it hands over long segments of TCP, which
+//! are cut here, and gets those of unikernels joined; and it makes no checksums for what never leaves this computer's memory.
+//! Every frame that a unikernel gets is whole and has its checksums.
+
+mod checksum;
+mod cut;
+mod header;
+mod joined;
+mod segment;
 
 use std::io::IoSliceMut;
 use std::os::fd::OwnedFd;
@@ -8,6 +18,9 @@ use palisade_services::switch::{Loss, Wire};
 use rustix::io::{Errno, readv, write};
 use smoltcp::time::{Duration, Instant};
 
+use self::cut::Incoming;
+use self::joined::Outgoing;
+use crate::pace::Pace;
 use crate::poll::{Readiness, Token};
 use crate::world::World;
 
@@ -16,8 +29,11 @@ use crate::world::World;
 pub(crate) struct Tap {
     device: OwnedFd,
     readable: bool,
-    /// A frame that the device had no room for.
-    held: Option<(usize, [u8; MAX_FRAME])>,
+    /// It takes no more for now.
+    full: bool,
+    incoming: Incoming,
+    outgoing: Outgoing,
+    pace: Pace,
     now: Instant,
     complaint: Option<Errno>,
     /// When a device that is down is tried again.
@@ -25,31 +41,29 @@ pub(crate) struct Tap {
 }
 
 impl Tap {
-    pub(crate) const fn new(device: OwnedFd, now: Instant) -> Self {
-        Self { device, readable: true, held: None, now, complaint: None, again: None }
-    }
-
-    fn write(&mut self, frame: &[u8]) -> bool {
-        loop {
-            match write(&self.device, frame) {
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return false,
-                // A device that is down takes nothing (tun_chr_write_iter in the kernel's drivers/net/tun.c), as a cable
-                // that is not plugged in: what is sent is lost.
-                Ok(_) | Err(_) => return true,
-            }
+    pub(crate) fn new(device: OwnedFd, now: Instant) -> Self {
+        Self {
+            device,
+            readable: true,
+            full: false,
+            incoming: Incoming::new(),
+            outgoing: Outgoing::default(),
+            pace: Pace::default(),
+            now,
+            complaint: None,
+            again: None,
         }
     }
 }
 
 impl Wire for Tap {
     fn receive(&mut self, buffer: &mut [u8; MAX_FRAME]) -> Option<Result<usize, Loss>> {
+        if self.incoming.has_more() {
+            return Some(self.incoming.next(buffer).ok_or(Loss::Length));
+        }
         while self.readable {
-            let mut beyond = [0];
-            let parts = &mut [IoSliceMut::new(buffer), IoSliceMut::new(&mut beyond)];
-            match readv(&self.device, parts) {
-                Ok(length) if length > MAX_FRAME => return Some(Err(Loss::Length)),
-                Ok(length) => return Some(Ok(length)),
+            match readv(&self.device, &mut [IoSliceMut::new(self.incoming.room())]) {
+                Ok(length) => return Some(self.incoming.first(length, buffer).ok_or(Loss::Length)),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => self.readable = false,
                 Err(error) => {
@@ -63,24 +77,38 @@ impl Wire for Tap {
     }
 
     fn has_received(&self) -> bool {
-        self.readable
+        // What waits to be joined leaves in the next round.
+        self.readable || self.incoming.has_more() || self.outgoing.len() > 0 && !self.full
     }
 
     fn room(&mut self) -> usize {
-        if self.held.is_some() { 0 } else { ROOM }
+        if self.full { 0 } else { ROOM.saturating_sub(self.outgoing.len()) }
     }
 
-    fn send(&mut self, frame: &[u8], _sender: usize) {
-        if !self.write(frame) {
-            let mut held = [0; MAX_FRAME];
-            if let Some(room) = held.get_mut(..frame.len()) {
-                room.copy_from_slice(frame);
-                self.held = Some((frame.len(), held));
-            }
+    fn send(&mut self, frame: &[u8], sender: usize) {
+        self.pace.heard(sender);
+        self.outgoing.add(frame);
+    }
+
+    fn flush(&mut self) {
+        if !self.pace.holds() && !self.full {
+            self.full = !self.outgoing.leave(|bytes| take(&self.device, bytes));
+        }
+        self.pace.end_round();
+    }
+}
+
+/// Gives the device a frame. Returns whether it has taken it.
+fn take(device: &OwnedFd, bytes: &[u8]) -> bool {
+    loop {
+        match write(device, bytes) {
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return false,
+            // A device that is down takes nothing (tun_chr_write_iter in the kernel's drivers/net/tun.c), as a cable that is
+            // not plugged in: what is sent is lost.
+            Ok(_) | Err(_) => return true,
         }
     }
-
-    fn flush(&mut self) {}
 }
 
 impl World for Tap {
@@ -93,16 +121,11 @@ impl World for Tap {
 
     fn ready(&mut self, _: Token, readiness: Readiness) {
         self.readable |= readiness.readable;
-        if readiness.writable
-            && let Some((length, frame)) = self.held.take()
-            && let Some(frame) = frame.get(..length)
-        {
-            self.send(frame, 0);
-        }
+        self.full &= !readiness.writable;
     }
 
     fn expects_more(&self) -> bool {
-        false
+        self.pace.expects_more()
     }
 
     fn due(&self) -> Option<Instant> {

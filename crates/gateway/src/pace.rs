@@ -1,4 +1,4 @@
-//! When connections have their turn while a unikernel is sending.
+//! When what a unikernel sends is passed on.
 //!
 //! What it says on a connection comes in many frames, and costs least if it is passed on in one piece: each piece is a call
 //! of the kernel on one side and an acknowledgement on the other. So connections wait until no more frames come, or
@@ -6,7 +6,7 @@
 
 /// What came since connections had their turn.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     /// Frames of this round.
     round: usize,
     /// Frames of this and earlier rounds.
@@ -18,7 +18,7 @@ pub(super) struct Pace {
 
 impl Pace {
     /// A frame has come from the port `sender`.
-    pub(super) fn heard(&mut self, sender: usize) {
+    pub(crate) fn heard(&mut self, sender: usize) {
         self.mixed |= self.sender.is_some_and(|other| other != sender);
         self.sender = Some(sender);
         self.round += 1;
@@ -26,12 +26,12 @@ impl Pace {
     }
 
     /// Whether connections wait.
-    pub(super) fn holds(&self) -> bool {
+    pub(crate) fn holds(&self) -> bool {
         self.round > 0 && self.all < MOST_HELD
     }
 
     /// A round is over. Connections had their turn in it, unless they had to wait.
-    pub(super) fn end_round(&mut self) {
+    pub(crate) fn end_round(&mut self) {
         if self.holds() {
             self.round = 0;
         } else {
@@ -40,7 +40,7 @@ impl Pace {
     }
 
     /// Whether the only one who sends may have more to say at once, if it is let.
-    pub(super) fn expects_more(&self) -> bool {
+    pub(crate) fn expects_more(&self) -> bool {
         self.all > 0 && !self.mixed
     }
 }
