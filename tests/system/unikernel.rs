@@ -5,7 +5,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::thread;
 
-use crate::harness::{Place, Run, System};
+use crate::harness::{Place, Run, System, in_every_place};
 
 #[test]
 fn a_unikernel_shows_its_arguments_and_ends() {
@@ -51,6 +51,14 @@ fn the_directory_of_a_crate_stands_for_the_program_that_it_makes() {
     let run = System::from_arguments(&[Path::new("--unikernel"), tests]).boot();
     run.assert_exit(125);
     assert!(run.to_string().contains(" is a directory without a Cargo.toml"), "{run}");
+}
+
+in_every_place!(memory_is_copied_filled_and_compared_right_at_every_length);
+
+fn memory_is_copied_filled_and_compared_right_at_every_length(place: Place) {
+    let run = System::described("[subject.copying]\nunikernel = \"testing/copying\"").at(place).boot();
+    run.assert_exit(0);
+    run.assert_in_order("copying", &["201 lengths went well"]);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! by words: emulators and old processors go through single bytes slowly.
 
 use core::arch::asm;
+use core::mem::MaybeUninit;
 
 /// Copies `count` bytes between ranges that do not overlap, or of which the destination begins before the source.
 #[unsafe(no_mangle)]
@@ -32,11 +33,12 @@ unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, count: usize) -> *mut 
 /// Both ranges are `count` bytes, at least one `T`.
 unsafe fn copy_ends<T: Copy>(to: *mut u8, from: *const u8, count: usize) {
     let last = count - size_of::<T>();
-    // SAFETY: both accesses of each range are inside it.
+    let (from, to) = (from.cast::<MaybeUninit<T>>(), to.cast::<MaybeUninit<T>>());
+    // SAFETY: both accesses of each range are inside it. What is copied need not have been written.
     unsafe {
-        let ends = (from.cast::<T>().read_unaligned(), from.add(last).cast::<T>().read_unaligned());
-        to.cast::<T>().write_unaligned(ends.0);
-        to.add(last).cast::<T>().write_unaligned(ends.1);
+        let ends = (from.read_unaligned(), from.byte_add(last).read_unaligned());
+        to.write_unaligned(ends.0);
+        to.byte_add(last).write_unaligned(ends.1);
     }
 }
 
