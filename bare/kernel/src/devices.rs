@@ -7,10 +7,13 @@ use crate::console::Part;
 use crate::fatal::refuse;
 use crate::iommus;
 
-/// Takes memory from the devices that the plan gives to nobody, turns the IOMMUs on, and prepares the plan's devices. Refuses
+/// Takes memory from all devices that the firmware may have left running, turns the IOMMUs on, and prepares the plan's devices. Refuses
 /// if something is not as the plan says.
 pub(crate) fn set_up(plan: &Plan<'_>, registers: &impl DeviceRegisters) {
     others::silence(plan, registers);
+    for record in plan.devices {
+        Function::new(plan, record, registers).silence();
+    }
     iommus::set_up(plan, registers);
     if let Some(function) = others::first_in_the_way(plan, registers) {
         refuse(&[

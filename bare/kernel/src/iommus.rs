@@ -2,7 +2,7 @@
 
 use palisade_abi::plan::{self, Device, Plan};
 use palisade_kernel_core::device::DeviceRegisters;
-use palisade_kernel_core::iommu::{Fault, Iommu, Problem};
+use palisade_kernel_core::iommu::{self, Fault, Iommu, Problem};
 
 use crate::arch::processor;
 use crate::console::{self, Part};
@@ -15,10 +15,10 @@ pub(crate) fn set_up(plan: &Plan<'_>, registers: &impl DeviceRegisters) {
     // The tables came through the caches, which not every IOMMU looks into. They never change again.
     processor::write_back_caches();
     for record in plan.iommus {
-        if let Err(problem) = Iommu::new(record, registers).set_up() {
+        if let Err(problem) = Iommu::new(record, registers).set_up(plan.devices.len()) {
             let (what, detail) = explain(problem);
             refuse(&[
-                Part::Text("the IOMMU at "),
+                Part::Text(iommu::UNIT_AT),
                 Part::Hex(record.registers),
                 Part::Text(what),
                 Part::Text(detail),
@@ -78,7 +78,7 @@ fn say(plan: &Plan<'_>, device: Option<&Device>, fault: Fault, count: u64) {
 const fn explain(problem: Problem) -> (&'static str, &'static str) {
     match problem {
         Problem::Missing => (" is missing", ""),
-        Problem::Lacks(what) => (" has no ", what),
+        Problem::Lacks(what) => (iommu::HAS_NO, what),
         Problem::Stuck => (" does not do what it is told", ""),
     }
 }

@@ -74,6 +74,11 @@ impl<'a, R: DeviceRegisters> Function<'a, R> {
         Self { plan, device, registers }
     }
 
+    /// Takes memory from whatever is in the device's place, as the firmware left it. Nothing is known of it yet.
+    pub fn silence(&self) {
+        self.set_command(INTX_DISABLED);
+    }
+
     /// Checks at boot that the device is what the plan says, and prepares it. It reaches no memory from the first step on.
     ///
     /// # Errors
@@ -109,7 +114,8 @@ impl<'a, R: DeviceRegisters> Function<'a, R> {
     /// Takes memory and interrupts from the device.
     ///
     /// When this returns, whatever the device wrote before is in memory, and nothing follows: the answer to the last read does
-    /// not overtake the device's writes. Its own reads may still be answered; that changes no memory.
+    /// not overtake the device's writes, through an IOMMU either. That has nothing to forget here, for its tables never change. The
+    /// device's own reads may still be answered; that changes no memory.
     pub fn stop(&self) {
         for entry in self.entries() {
             self.registers.write(entry.address + ENTRY_CONTROL, ENTRY_MASKED);

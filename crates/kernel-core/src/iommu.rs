@@ -6,6 +6,9 @@
 mod amd;
 mod intel;
 
+pub use amd::lack as amd_lack;
+pub use intel::lack as intel_lack;
+
 use palisade_abi::layout::PAGE;
 use palisade_abi::plan::{self, iommu_kind};
 
@@ -31,7 +34,7 @@ pub struct Fault {
     pub address: Option<u64>,
 }
 
-/// An IOMMU of the plan.
+/// A unit of the plan's IOMMU.
 #[derive(Debug, Clone, Copy)]
 pub struct Iommu<'a, R> {
     record: &'a plan::Iommu,
@@ -39,20 +42,21 @@ pub struct Iommu<'a, R> {
 }
 
 impl<'a, R: DeviceRegisters> Iommu<'a, R> {
-    /// The IOMMU that a record of a checked plan describes. `registers` reach its registers and its queues.
+    /// The unit that a record of a checked plan describes. `registers` reach its registers and its queues.
     pub const fn new(record: &'a plan::Iommu, registers: &'a R) -> Self {
         Self { record, registers }
     }
 
-    /// Turns it on. When this returns, every device reaches what its tables say and nothing else.
+    /// Turns it on, for so many `devices` with page tables of their own. When this returns, every device behind it reaches what its
+    /// tables say and nothing else. Until then, nothing may be able to write to memory: what the firmware turned on is off meanwhile.
     ///
     /// # Errors
     /// What it lacks; then devices are not confined.
-    pub fn set_up(&self) -> Result<(), Problem> {
+    pub fn set_up(&self, devices: usize) -> Result<(), Problem> {
         for offset in (0..plan::Iommu::QUEUES_SIZE).step_by(4) {
             self.registers.write(self.record.queues + offset, 0);
         }
-        if self.is_amd() { self.set_up_amd() } else { self.set_up_intel() }
+        if self.is_amd() { self.set_up_amd() } else { self.set_up_intel(devices) }
     }
 
     /// Takes the next report of a refused access. There may be more; and there may have been more, for the unit keeps only so
@@ -118,6 +122,11 @@ impl<'a, R: DeviceRegisters> Iommu<'a, R> {
 pub const fn message(record: &plan::Iommu, index: u16) -> (u32, u32) {
     if record.kind == iommu_kind::AMD { amd::message(index) } else { intel::message(index) }
 }
+
+/// Before the address of the registers of a unit that has a problem.
+pub const UNIT_AT: &str = "the IOMMU at ";
+/// Behind that address, and before the name of what the unit lacks.
+pub const HAS_NO: &str = " has no ";
 
 /// Bytes of a command, to either vendor.
 const COMMAND_SIZE: u64 = 16;

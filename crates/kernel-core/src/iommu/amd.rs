@@ -11,10 +11,10 @@ impl<R: DeviceRegisters> Iommu<'_, R> {
         if features == u64::MAX {
             return Err(Problem::Missing);
         }
-        if features & INVALIDATES_ALL == 0 {
-            return Err(Problem::Lacks("a command that invalidates everything"));
+        if let Some(what) = lack(features) {
+            return Err(Problem::Lacks(what));
         }
-        // Firmware may have left it on. Until it is on again, no device of the plan reaches memory.
+        // Firmware may have left it on, with other tables.
         self.write_wide(CONTROL, 0);
         self.wait(self.record.registers + STATUS, EVENTS_RUN | COMMANDS_RUN, false)?;
         // What lies there would be reached without translation, by every device if the firmware wanted that.
@@ -35,21 +35,46 @@ impl<R: DeviceRegisters> Iommu<'_, R> {
     }
 
     pub(super) fn take_amd_fault(&self) -> Option<Fault> {
-        let head = u64::from(self.read(EVENT_HEAD)) & (LOG_SIZE - 1);
-        let entry = self.events() + head;
-        // An entry has a kind when all of it is there, so that is read first; the next one that is written to this place must not
-        // inherit it.
-        let kind = self.registers.read(entry + 4);
-        if kind >> 28 == 0 {
-            self.restart_log();
-            return None;
+        // What the unit reports of itself is passed over.
+        for _ in 0..LOG_SIZE / ENTRY {
+            let head = u64::from(self.read(EVENT_HEAD)) & (LOG_SIZE - 1);
+            let entry = self.events() + head;
+            // An entry has a kind when all of it is there, so that is read first; the next one that is written to this place must
+            // not inherit it.
+            let kind = self.registers.read(entry + 4);
+            if kind >> 28 == 0 && !self.is_given_up(head) {
+                self.restart_log();
+                return None;
+            }
+            let [source, low, high] = [0, 8, 12].map(|at| self.registers.read(entry + at));
+            self.registers.write(entry + 4, 0);
+            self.registers.write(self.looks(), 0);
+            self.write(EVENT_HEAD, ((head + ENTRY) % LOG_SIZE) as u32);
+            if matches!(kind >> 28, 0 | ILLEGAL_COMMAND | COMMAND_NOT_READ) {
+                continue;
+            }
+            let address = u64::from(low) | u64::from(high) << 32;
+            let is_interrupt =
+                kind >> 28 == PAGE_FAULT && kind & OF_INTERRUPT != 0 && is_of_interrupts(address);
+            return Some(Fault { function: source as u16, address: (!is_interrupt).then_some(address) });
         }
-        let [source, low, high] = [0, 8, 12].map(|at| self.registers.read(entry + at));
-        self.registers.write(entry + 4, 0);
-        self.write(EVENT_HEAD, ((head + ENTRY) % LOG_SIZE) as u32);
-        let address = u64::from(low) | u64::from(high) << 32;
-        let is_interrupt = kind >> 28 == PAGE_FAULT && kind & OF_INTERRUPT != 0 && is_of_interrupts(address);
-        Some(Fault { function: source as u16, address: (!is_interrupt).then_some(address) })
+        None
+    }
+
+    /// Whether the entry at the head, which is not complete, has been looked at so often that it never will be. Others may be
+    /// behind it.
+    fn is_given_up(&self, head: u64) -> bool {
+        if u64::from(self.read(EVENT_TAIL)) & (LOG_SIZE - 1) == head {
+            return false;
+        }
+        let looks = self.registers.read(self.looks());
+        self.registers.write(self.looks(), looks.saturating_add(1));
+        looks >= MOST_LOOKS
+    }
+
+    /// Where the kernel counts its looks at an entry: memory in the page of the commands, which are never so many.
+    const fn looks(&self) -> u64 {
+        self.record.queues + PAGE - 16
     }
 
     /// A log that was full once stays silent until it is turned on anew. Nobody waits here while subjects run: if it has not
@@ -68,6 +93,12 @@ impl<R: DeviceRegisters> Iommu<'_, R> {
     const fn events(&self) -> u64 {
         self.record.queues + PAGE
     }
+}
+
+/// What a unit with these extended features lacks.
+#[must_use]
+pub const fn lack(features: u64) -> Option<&'static str> {
+    if features & INVALIDATES_ALL == 0 { Some("command that invalidates everything") } else { None }
 }
 
 /// The index is the data; the table of the device says where the interrupt goes.
@@ -110,8 +141,14 @@ const COMMANDS_RUN: u32 = 1 << 4;
 
 // In the second double word of an event: its kind is in the upper four bits.
 const PAGE_FAULT: u32 = 2;
+/// About the kernel's commands, and no device.
+const ILLEGAL_COMMAND: u32 = 5;
+const COMMAND_NOT_READ: u32 = 6;
 /// What was refused is an interrupt. QEMU sets this for accesses to memory, too.
 const OF_INTERRUPT: u32 = 1 << 19;
+
+/// How often an entry may be incomplete when it is looked at, once in a major frame. The unit completes it in microseconds.
+const MOST_LOOKS: u32 = 8;
 
 /// Among the extended features.
 const INVALIDATES_ALL: u64 = 1 << 6;

@@ -1,29 +1,25 @@
 //! Intel VT-d: Virtualization Technology for Directed I/O specification, chapters 5 (interrupts), 6.5.2 (queued invalidation) and
 //! 11.4 (registers).
 
-use palisade_abi::layout::PAGE;
+use palisade_abi::layout::{self, PAGE};
 
 use super::{Fault, INTERRUPT_ADDRESS, Iommu, Problem};
 use crate::device::DeviceRegisters;
 
 impl<R: DeviceRegisters> Iommu<'_, R> {
-    pub(super) fn set_up_intel(&self) -> Result<(), Problem> {
+    pub(super) fn set_up_intel(&self, devices: usize) -> Result<(), Problem> {
         let (capabilities, extended) = (self.read_wide(CAPABILITIES), self.read_wide(EXTENDED_CAPABILITIES));
         if capabilities == u64::MAX {
             return Err(Problem::Missing);
         }
-        let lacking = [
-            (capabilities & FOUR_LEVELS == 0, "addresses of 48 bits"),
-            (capabilities & LARGE_PAGES == 0, "large pages"),
-            (extended & QUEUE == 0, "an invalidation queue"),
-            (extended & INTERRUPTS == 0, "interrupt remapping"),
-            (fault_records(capabilities).1 > PAGE, "fault records on the first page of its registers"),
-        ];
-        if let Some((_, what)) = lacking.into_iter().find(|(lacks, _)| *lacks) {
+        if let Some(what) = lack(capabilities, extended, devices) {
             return Err(Problem::Lacks(what));
         }
-        if self.read(STATUS) & QUEUE_ON != 0 {
-            self.command(QUEUE_ON, false)?;
+        // Firmware may have left it on, with tables or interrupts in another format, which must not change meanwhile.
+        for bit in [TRANSLATION_ON, INTERRUPTS_ON, QUEUE_ON] {
+            if self.read(STATUS) & bit != 0 {
+                self.command(bit, false)?;
+            }
         }
         if capabilities & NEEDS_WRITE_BUFFER_FLUSH != 0 {
             self.write(COMMAND, self.read(STATUS) & STAYS | FLUSH_WRITE_BUFFER);
@@ -97,6 +93,23 @@ impl<R: DeviceRegisters> Iommu<'_, R> {
     }
 }
 
+/// What a unit with these two capability registers lacks, if so many `devices` have page tables of their own.
+#[must_use]
+pub fn lack(capabilities: u64, extended: u64, devices: usize) -> Option<&'static str> {
+    // Domain 0 is no device's.
+    let domains = 1 << (4 + 2 * (capabilities & 7));
+    let lacking = [
+        (capabilities & FOUR_LEVELS == 0, "addresses of 48 bits"),
+        ((capabilities >> 16 & 0x3f) + 1 < u64::from(DMA_END.ilog2()), "room for the addresses of drivers"),
+        (capabilities & LARGE_PAGES == 0, "large pages"),
+        (devices >= domains, "domain for each device"),
+        (extended & QUEUE == 0, "invalidation queue"),
+        (extended & INTERRUPTS == 0, "interrupt remapping"),
+        (fault_records(capabilities).1 > PAGE, "fault records on the first page of its registers"),
+    ];
+    lacking.into_iter().find(|(lacks, _)| *lacks).map(|(_, what)| what)
+}
+
 /// The address says that the interrupt is remapped, and has its index; there is no data.
 pub(super) const fn message(index: u16) -> (u32, u32) {
     (INTERRUPT_ADDRESS | 1 << 4 | (index as u32) << 5, 0)
@@ -120,6 +133,10 @@ const PROTECTED_MEMORY: u64 = 0x64;
 const QUEUE_TAIL: u64 = 0x88;
 const QUEUE_ADDRESS: u64 = 0x90;
 const INTERRUPT_TABLE: u64 = 0xb8;
+
+/// No address of a driver's memory is higher.
+const DMA_END: u64 = 1 << 36;
+const _: () = assert!(layout::DMA < layout::TIME_INFO && layout::TIME_INFO < DMA_END);
 
 const NEEDS_WRITE_BUFFER_FLUSH: u64 = 1 << 4;
 /// Low and high memory can be protected from all devices, which firmware may have asked for.

@@ -48,8 +48,8 @@ impl Unit {
     }
 
     fn intel() -> Self {
-        // 48 bits, large pages, two fault records at 0x200; queue and interrupts.
-        let capabilities = 4_u64 << 8 | 1_u64 << 34 | 0x20 << 24 | 1_u64 << 40 | 3 << 5;
+        // 16 domains, 48 bits, large pages, two fault records at 0x200; queue and interrupts.
+        let capabilities = 4_u64 << 8 | 47 << 16 | 1_u64 << 34 | 0x20 << 24 | 1_u64 << 40 | 3 << 5;
         let extended = 1 << 1 | 1 << 3;
         Self::new(
             INTEL,
@@ -75,7 +75,7 @@ impl Unit {
     }
 
     fn set_up(&self) -> Result<(), Problem> {
-        Iommu::new(&self.record, self).set_up()
+        Iommu::new(&self.record, self).set_up(15)
     }
 
     fn take_fault(&self) -> Option<Fault> {
@@ -168,7 +168,9 @@ fn amd_is_on_with_the_plan_s_table_and_after_it_has_forgotten_everything() {
 #[test]
 fn intel_is_on_with_the_plan_s_tables_and_after_it_has_forgotten_everything() {
     let unit = Unit::intel();
-    unit.set(REGISTERS + 0x1c, 1 << 26 | 1 << 23);
+    // The firmware used it, with tables in scalable mode and interrupts in the long format.
+    unit.set(REGISTERS + 0x1c, 0xc6 << 24 | 1 << 23);
+    unit.set(REGISTERS + 0x20, 1 << 10);
     unit.set_up().unwrap();
     assert_eq!((unit.wide(0x20), unit.wide(0xb8)), (DEVICE_TABLE, INTERRUPT_TABLE | 7));
     assert_eq!(unit.wide(0x90), QUEUES);
@@ -184,7 +186,15 @@ fn intel_is_on_with_the_plan_s_tables_and_after_it_has_forgotten_everything() {
     let at = |bit: u32| writes.iter().position(|w| w.0 == REGISTERS + 0x18 && w.1 & bit != 0).unwrap();
     let invalidated = unit.first_write(0x88, 64);
     assert!(at(1 << 30) < invalidated && at(1 << 24) < invalidated);
-    assert!(invalidated < at(1 << 31) && invalidated < at(1 << 25));
+    let off = |bit: u32| writes.iter().position(|w| w.0 == REGISTERS + 0x18 && w.1 & bit == 0).unwrap();
+    let table = unit.first_write(0x20, DEVICE_TABLE as u32);
+    assert!(
+        [31, 26, 25].map(|bit| off(1 << bit)).iter().all(|off| *off < table),
+        "off before anything changes"
+    );
+    let mut after = writes[table..].iter().zip(table..).filter(|(w, _)| w.0 == REGISTERS + 0x18);
+    let on = after.find(|(w, _)| w.1 & (1 << 31 | 1 << 25) != 0).map(|(_, at)| at);
+    assert!(on > Some(invalidated), "on after everything is forgotten: {on:?}");
 }
 
 #[test]
@@ -193,17 +203,21 @@ fn a_unit_that_is_missing_or_lacks_something_is_refused() {
         assert_eq!(Unit::new(kind, &[]).set_up(), Err(Problem::Missing));
     }
     let amd = Unit::new(AMD, &[(0x30, 0), (0x34, 0)]);
-    assert_eq!(amd.set_up(), Err(Problem::Lacks("a command that invalidates everything")));
+    assert_eq!(amd.set_up(), Err(Problem::Lacks("command that invalidates everything")));
     for (offset, bit, what) in [
         (0x08, 1 << 10, "addresses of 48 bits"),
+        (0x08, 1 << 21, "room for the addresses of drivers"),
         (0x0c, 1 << 2, "large pages"),
-        (0x10, 1 << 1, "an invalidation queue"),
+        (0x10, 1 << 1, "invalidation queue"),
         (0x10, 1 << 3, "interrupt remapping"),
     ] {
         let unit = Unit::intel();
         unit.set(REGISTERS + offset, unit.get(REGISTERS + offset) & !bit);
         assert_eq!(unit.set_up(), Err(Problem::Lacks(what)));
     }
+    let unit = Unit::intel();
+    let sixteen = Iommu::new(&unit.record, &unit).set_up(16);
+    assert_eq!(sixteen, Err(Problem::Lacks("domain for each device")));
     let unit = Unit::intel();
     unit.set(REGISTERS + 0x0c, unit.get(REGISTERS + 0x0c) | 0xff << 8);
     assert_eq!(unit.set_up(), Err(Problem::Lacks("fault records on the first page of its registers")));
@@ -252,6 +266,35 @@ fn amd_s_reports_of_interrupts_are_told_from_those_of_memory() {
     }
     assert_eq!(told(2 << 28 | 1 << 19, 0x10_0000), Some(0x10_0000));
     assert_eq!(told(3 << 28 | 1 << 19, 0xfee0_0000), Some(0xfee0_0000), "the flag is of page faults");
+}
+
+#[test]
+fn what_amd_s_unit_reports_of_its_commands_is_no_device_s() {
+    let unit = Unit::amd();
+    unit.set_up().unwrap();
+    for (entry, kind) in [(0, 5), (16, 6), (32, 1)] {
+        unit.set(QUEUES + PAGE + entry, 0x18);
+        unit.set(QUEUES + PAGE + entry + 4, kind << 28);
+    }
+    unit.set(REGISTERS + 0x2018, 48);
+    assert_eq!(unit.take_fault().map(|fault| fault.function), Some(0x18));
+    assert_eq!((unit.take_fault(), unit.get(REGISTERS + 0x2010)), (None, 48));
+}
+
+#[test]
+fn an_entry_of_amd_s_log_that_is_never_completed_holds_up_the_next_ones_for_a_while_only() {
+    let unit = Unit::amd();
+    unit.set_up().unwrap();
+    unit.set(REGISTERS + 0x2018, 32);
+    unit.set(QUEUES + PAGE + 16, 0x18);
+    unit.set(QUEUES + PAGE + 20, 1 << 28);
+    let taken = (0..20).position(|_| unit.take_fault().is_some());
+    assert!(taken.is_some_and(|looks| looks > 2), "{taken:?}");
+    assert!(
+        (0..20).all(|_| unit.take_fault().is_none()),
+        "nothing is taken twice, and an empty log has no such entry"
+    );
+    assert_eq!(unit.get(REGISTERS + 0x2010), 32);
 }
 
 #[test]
