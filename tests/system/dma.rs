@@ -10,7 +10,7 @@ use palisade_machine::{Image, Iommu, MacAddress, Network, PciAddress, UserNetwor
 use palisade_policy::plan::{Backing, IommuKind, Plan, Subject};
 use palisade_policy::{Library, Options, Planned};
 
-use crate::harness::{self, Ended};
+use crate::harness::{self, Ended, System};
 
 #[test]
 fn a_card_writes_to_no_other_subject_through_an_iommu_and_without_one_it_does() {
@@ -54,6 +54,16 @@ fn a_card_raises_no_foreign_interrupt_through_an_iommu_and_without_one_it_does()
         "IOMMU: a device that is nobody's (ff:1f.7, driven by nobody) was kept from raising an interrupt",
     );
     boot(None, not_maskable).assert_console("kernel stopped: non-maskable interrupt");
+}
+
+#[test]
+fn a_device_that_is_nobody_s_and_that_the_firmware_left_running_is_kept_from_memory() {
+    // The system drives no device, so the kernel has not even turned its bus mastering off: that is left to the IOMMU.
+    let system = "machine = \"qemu-q35-vtd\"\n[subject.hello]\nunikernel = \"hello\"\n";
+    let run = System::described(system).argument("--emulator").argument(WITH_USB).boot();
+    run.assert_exit(0);
+    let refusal = "IOMMU: a device that is nobody's (00:04.0, driven by nobody) was kept from memory at 0x";
+    assert!(run.kernel_lines().iter().any(|line| line.starts_with(refusal)), "{run}");
 }
 
 impl Ended {
@@ -133,4 +143,6 @@ fn driver(plan: &mut Plan) -> &mut Subject {
     plan.subjects.iter_mut().find(|subject| subject.name == "nic").expect("there is a driver")
 }
 
+/// A wrapper around the emulator that adds a device.
+const WITH_USB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/system/qemu-with-usb");
 const IOMMUS: [IommuKind; 2] = [IommuKind::Amd, IommuKind::Intel];

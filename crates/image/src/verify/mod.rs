@@ -306,6 +306,12 @@ fn check_header(image: Image<'_>, plan_start: u64, plan: &Plan<'_>, findings: &m
 }
 
 fn check_names(plan: &Plan<'_>, findings: &mut Findings) {
+    // Kernel and log print them between other words.
+    let is_plain = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '-' | '_');
+    let subjects = (0..plan.subjects.len()).map(|id| plan.subject_name(id));
+    for name in subjects.chain(plan.devices.iter().map(|device| plan::name(&device.name))) {
+        findings.require(name.chars().all(is_plain), &NAMES_UNIQUE, || format!("{name:?} is no plain name"));
+    }
     let mut names = BTreeSet::new();
     for id in 0..plan.subjects.len() {
         let name = plan.subject_name(id);

@@ -14,6 +14,9 @@ use crate::hardware::{CONFIGURATION, MSIX_TABLE, REGISTERS};
 use crate::system::{CONSTANTS, DRIVER_REGISTERS, HELLO, KEY, LOG, NIC, PAUSED, RAM, START};
 
 pub(super) const MUTATIONS: &[Mutation] = &[
+    breaks("names-unique", &[], "a device's name ends the line of the log in which it stands", |d| {
+        d.record(Table::Devices, 0, |device: &mut Device| device.name[1] = b'\n');
+    }),
     breaks("unjudged-none", &[], "a device interrupt has a pin", |d| interrupt(d, |i| i.pin = 9)),
     breaks("plan-valid", &[], "a device interrupt is remapped without an IOMMU", |d| {
         interrupt(d, |i| i.remap_index = 1)
@@ -117,7 +120,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "drivers-trusted",
         &["pause-only-wakes", "subject-info-true"],
         "the network driver has another name",
-        |d| d.subject(NIC, |s| s.name[0] = b'N'),
+        |d| d.subject(NIC, |s| s.name[0] = b'x'),
     ),
     breaks("device-control", &[], "a device reaches memory while its driver is reset", |d| {
         device(d, |r| r.stop = 0);

@@ -105,7 +105,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         d.source_event(HELLO, STOPPED, |e| e.action = source_action::SYSTEM_PANIC);
     }),
     breaks("machine-rights", &["subject-info-true"], "the supervisor has another name", |d| {
-        d.subject(SUPERVISOR, |s| s.name[0] = b'S');
+        d.subject(SUPERVISOR, |s| s.name[0] = b'x');
     }),
 ];
 
