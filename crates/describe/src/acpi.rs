@@ -1,6 +1,7 @@
 //! The firmware's ACPI tables (ACPI Specification 6.5, chapter 5).
 
 use crate::Lack;
+use crate::bytes::{u16_at, u32_at, u64_at};
 use crate::file::PortWrite;
 use crate::tree::Tree;
 
@@ -100,14 +101,6 @@ impl<'a> Fadt<'a> {
     }
 }
 
-/// The table that describes the IOMMUs, if there is one, and whose they are.
-pub(crate) fn iommu(tree: &Tree<'_>) -> Option<(&'static str, &'static str)> {
-    let names = tree.names(TABLES);
-    [("DMAR", "Intel VT-d"), ("IVRS", "AMD-Vi")]
-        .into_iter()
-        .find(|(table, _)| names.iter().any(|name| name == table))
-}
-
 /// Address of the memory-mapped configuration space of bus 0 (PCI Firmware Specification 3.3, section 4.1.2).
 pub(crate) fn configuration_space(tree: &Tree<'_>) -> Result<Option<u64>, Lack> {
     let table = match Table::read(tree, "MCFG", "the PCI bus") {
@@ -120,15 +113,16 @@ pub(crate) fn configuration_space(tree: &Tree<'_>) -> Result<Option<u64>, Lack> 
 }
 
 /// A table whose checksum is right.
-struct Table<'a> {
+pub(crate) struct Table<'a> {
     tree: &'a Tree<'a>,
     path: String,
     what: &'static str,
-    bytes: Vec<u8>,
+    /// All of it, with its head.
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl<'a> Table<'a> {
-    fn read(tree: &'a Tree<'a>, name: &str, what: &'static str) -> Result<Self, Lack> {
+    pub(crate) fn read(tree: &'a Tree<'a>, name: &str, what: &'static str) -> Result<Self, Lack> {
         let path = format!("{TABLES}/{name}");
         let mut table = Self { bytes: tree.bytes(&path, what)?, tree, path, what };
         let length = table.u32(4).map_or(0, |length| length as usize);
@@ -147,15 +141,15 @@ impl<'a> Table<'a> {
     }
 
     fn u16(&self, at: usize) -> Option<u16> {
-        Some(u16::from_le_bytes(self.bytes.get(at..at + 2)?.try_into().ok()?))
+        u16_at(&self.bytes, at)
     }
 
     fn u32(&self, at: usize) -> Option<u32> {
-        Some(u32::from_le_bytes(self.bytes.get(at..at + 4)?.try_into().ok()?))
+        u32_at(&self.bytes, at)
     }
 
     fn u64(&self, at: usize) -> Option<u64> {
-        Some(u64::from_le_bytes(self.bytes.get(at..at + 8)?.try_into().ok()?))
+        u64_at(&self.bytes, at)
     }
 
     fn unusable(&self, why: &str) -> Lack {

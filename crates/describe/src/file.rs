@@ -5,6 +5,7 @@ use std::fmt::Write;
 use palisade_abi::needs::Feature;
 
 use crate::acpi::Madt;
+use crate::iommu::Iommu;
 use crate::memory::Memory;
 use crate::pci::{Bar, Device};
 
@@ -30,8 +31,7 @@ pub(crate) struct File {
     /// Configuration space, and window as (start, size).
     pub(crate) bus: Option<(u64, (u64, u64))>,
     pub(crate) devices: Vec<Device>,
-    /// Table and name of the IOMMUs.
-    pub(crate) iommu: Option<(&'static str, &'static str)>,
+    pub(crate) iommu: Option<Iommu>,
 }
 
 impl File {
@@ -58,12 +58,6 @@ impl File {
         if let Some(port) = self.pm_timer_port {
             writeln!(out, "pm_timer_port = {port:#x}")?;
         }
-        match self.iommu {
-            Some((table, name)) => {
-                writeln!(out, "# There is an IOMMU, {name}: the table {table} describes it.")?
-            }
-            None => writeln!(out, "# There is no IOMMU: neither the table DMAR nor IVRS is there.")?,
-        }
         writeln!(out, "reset = {}", port_writes(&self.reset))?;
         writeln!(out, "\n[memory]\ninstalled = {}", size(self.memory.installed))?;
         writeln!(out, "usable = [")?;
@@ -85,6 +79,17 @@ impl File {
         if let Some((config, (start, length))) = self.bus {
             writeln!(out, "\n[pci]\nconfig = {}", hexadecimal(config))?;
             writeln!(out, "window = {{ start = {}, size = {} }}", hexadecimal(start), size(length))?;
+        }
+        if let Some(Iommu { kind, table, registers, buses }) = &self.iommu {
+            writeln!(out, "\n# From the table {table}.\n[iommu]\nkind = \"{kind}\"")?;
+            let units: Vec<_> = registers.iter().map(|unit| hexadecimal(*unit)).collect();
+            match &units[..] {
+                [unit] => writeln!(out, "registers = {unit}")?,
+                several => writeln!(out, "registers = [{}]", several.join(", "))?,
+            }
+            if let Some(buses) = buses {
+                writeln!(out, "buses = {buses}")?;
+            }
         }
         for (number, device) in self.devices.iter().enumerate() {
             let (vendor, id) = device.id;

@@ -6,7 +6,9 @@
 #![forbid(unsafe_code)]
 
 mod acpi;
+mod bytes;
 mod file;
+mod iommu;
 mod lack;
 mod memory;
 mod pci;
@@ -50,7 +52,6 @@ pub fn describe(root: &Path) -> Result<Description, Vec<Lack>> {
     }));
     required(memory::read(&tree).map(|memory| file.memory = memory));
     file.features = processor::features(&tree);
-    file.iommu = acpi::iommu(&tree);
     match pci::read(&tree) {
         Ok(Some(bus)) => {
             remarks.extend(bus.remarks);
@@ -61,6 +62,10 @@ pub fn describe(root: &Path) -> Result<Description, Vec<Lack>> {
             remarks.push("there is no PCI bus with memory-mapped configuration: no devices".to_owned())
         }
         Err(lack) => remarks.push(format!("no PCI devices: {lack}; {}", lack.help())),
+    }
+    match iommu::read(&tree, &file.devices) {
+        Ok(found) => file.iommu = found,
+        Err(why) => remarks.push(format!("the IOMMU is left out, so devices are not confined: {why}")),
     }
     if file.processors.apic_ids.len() > MOST_CPUS {
         let count = file.processors.apic_ids.len();

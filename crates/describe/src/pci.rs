@@ -2,6 +2,7 @@
 
 use crate::Lack;
 use crate::acpi;
+use crate::bytes::{u16_at, u32_at};
 use crate::memory::{hexadecimal, resources};
 use crate::tree::Tree;
 
@@ -181,9 +182,7 @@ fn downwards((start, room): (u64, u64), size: u64) -> impl Iterator<Item = u64> 
 
 /// The MSI-X capability (PCI Local Bus Specification 3.0, section 6.8.2), if the list of capabilities has one.
 fn msix(config: &[u8]) -> Option<Msix> {
-    let u16_at = |at: usize| Some(u16::from_le_bytes(config.get(at..at + 2)?.try_into().ok()?));
-    let u32_at = |at: usize| Some(u32::from_le_bytes(config.get(at..at + 4)?.try_into().ok()?));
-    if u16_at(STATUS)? & HAS_CAPABILITIES == 0 {
+    if u16_at(config, STATUS)? & HAS_CAPABILITIES == 0 {
         return None;
     }
     let mut at = usize::from(*config.get(CAPABILITIES)?) & !3;
@@ -193,11 +192,11 @@ fn msix(config: &[u8]) -> Option<Msix> {
             return None;
         }
         if *config.get(at)? == MSIX {
-            let table = u32_at(at + 4)?;
+            let table = u32_at(config, at + 4)?;
             return Some(Msix {
                 bar: (table & 7) as usize,
                 offset: u64::from(table & !7),
-                entries: (u16_at(at + 2)? & 0x7ff) + 1,
+                entries: (u16_at(config, at + 2)? & 0x7ff) + 1,
             });
         }
         at = usize::from(*config.get(at + 1)?) & !3;

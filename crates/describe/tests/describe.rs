@@ -17,7 +17,6 @@ fn a_machine_is_described_from_its_tables_and_its_bus() {
         "apic_ids = [0, 1]",
         "local_apic = 0xfee0_0000",
         "pm_timer_port = 0x608",
-        "# There is no IOMMU: neither the table DMAR nor IVRS is there.",
         "reset = [{ port = 0xcf9, width = 1, value = 0xf }]",
         "installed = \"512 MiB\"",
         "  { start = \"1 MiB\", size = \"523132 KiB\" }, # 0x100000",
@@ -69,16 +68,6 @@ fn registers_above_4_gib_get_an_address_that_nobody_has() {
     let text = describe(tree.path()).expect("everything is there").text;
     // The highest place of that size has register 1 in it, the one below is free.
     assert!(text.contains("index = 4, size = \"16 KiB\", address = 0xfebf_4000,"), "{text}");
-}
-
-#[test]
-fn iommus_are_known_by_their_tables() {
-    for (table, name) in [("DMAR", "Intel VT-d"), ("IVRS", "AMD-Vi")] {
-        let tree = Recorded::q35();
-        tree.table(table, &[]);
-        let text = describe(tree.path()).expect("everything is there").text;
-        assert!(text.contains(&format!("# There is an IOMMU, {name}: ")), "{text}");
-    }
 }
 
 #[test]

@@ -43,7 +43,11 @@ pub(crate) fn size(plan: &Plan, cpuid: &Leaves) -> Result<u64, PackError> {
         (devices.devices.len(), size_of::<abi::Device>(), "devices"),
         (devices.bars.len(), size_of::<abi::Bar>(), "base address registers"),
         (devices.msix.len(), size_of::<abi::MsixEntry>(), "MSI-X entries"),
-        (usize::from(plan.machine.iommu.is_some()), size_of::<abi::Iommu>(), "IOMMUs"),
+        (
+            plan.machine.iommu.as_ref().map_or(0, |iommu| iommu.registers.len()),
+            size_of::<abi::Iommu>(),
+            "IOMMUs",
+        ),
     ];
     let mut size = size_of::<Header>();
     for (count, record, what) in counts {
@@ -74,9 +78,7 @@ pub(crate) fn write(
     writer.table(Table::Devices, &devices.devices);
     writer.table(Table::Bars, &devices.bars);
     writer.table(Table::MsixEntries, &devices.msix);
-    let iommu = plan.machine.iommu.zip(placement.iommu);
-    let iommu = iommu.map(|(hardware, placed)| placed.record(&hardware, plan.iommu_queues));
-    writer.table(Table::Iommus, iommu.as_slice());
+    writer.table(Table::Iommus, &placement.iommus(plan));
     let bytes = writer.finish(Header {
         image_start: IMAGE_BASE,
         image_end,

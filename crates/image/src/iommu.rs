@@ -22,25 +22,27 @@ pub(crate) struct PlacedIommu {
 }
 
 impl PlacedIommu {
-    /// Its record in the plan.
-    pub(crate) fn record(&self, iommu: &Iommu, queues: u64) -> abi::Iommu {
-        abi::Iommu {
-            kind: match iommu.kind {
-                IommuKind::Amd => iommu_kind::AMD,
-                IommuKind::Intel => iommu_kind::INTEL,
-            },
+    /// The records of its units in the plan.
+    pub(crate) fn records(&self, iommu: &Iommu, queues: u64) -> Vec<abi::Iommu> {
+        let kind = match iommu.kind {
+            IommuKind::Amd => iommu_kind::AMD,
+            IommuKind::Intel => iommu_kind::INTEL,
+        };
+        let record = |(registers, number): (&u64, u64)| abi::Iommu {
+            kind,
             device_table_size: self.device_table_size as u32,
-            registers: iommu.registers,
+            registers: *registers,
             device_table: self.device_table,
             interrupt_table: self.interrupt_table,
-            queues,
-        }
+            queues: queues + number * abi::Iommu::QUEUES_SIZE,
+        };
+        iommu.registers.iter().zip(0..).map(record).collect()
     }
 }
 
 /// Makes the tables of the machine's IOMMU, if it has one.
 pub(crate) fn place(plan: &Plan, store: &mut Store) -> Result<Option<PlacedIommu>, PackError> {
-    let Some(iommu) = plan.machine.iommu else { return Ok(None) };
+    let Some(iommu) = &plan.machine.iommu else { return Ok(None) };
     let mut devices = Vec::new();
     let mut first_interrupt = 0;
     for (number, device) in plan.devices.iter().enumerate() {
@@ -59,7 +61,7 @@ pub(crate) fn place(plan: &Plan, store: &mut Store) -> Result<Option<PlacedIommu
         });
     }
     Ok(Some(match iommu.kind {
-        IommuKind::Amd => amd(&iommu, &devices, store),
+        IommuKind::Amd => amd(iommu, &devices, store),
         IommuKind::Intel => intel(&devices, store),
     }))
 }

@@ -1,6 +1,7 @@
 //! Where everything with content lies in the image.
 
 use palisade_abi::layout::{IMAGE_BASE, PAGE, SUBJECT_INFO_SIZE, TIMED_EVENT, page_align_up};
+use palisade_abi::plan as abi;
 use palisade_policy::plan::{Backing, Plan, Region, Rights, Subject};
 
 use crate::bitmap;
@@ -25,6 +26,14 @@ pub(crate) struct Placement {
     pub(crate) iommu: Option<PlacedIommu>,
     /// Roots of the kernel's page tables, one per CPU.
     pub(crate) kernel_roots: Vec<u64>,
+}
+
+impl Placement {
+    /// The records of the units of the machine's IOMMU.
+    pub(crate) fn iommus(&self, plan: &Plan) -> Vec<abi::Iommu> {
+        let placed = plan.machine.iommu.as_ref().zip(self.iommu);
+        placed.map_or_else(Vec::new, |(iommu, placed)| placed.records(iommu, plan.iommu_queues))
+    }
 }
 
 /// What a subject has in the image. All addresses are physical unless said otherwise.

@@ -175,8 +175,7 @@ pub(crate) fn kernel_ranges(
         add_registers(page.address, page.name);
     }
     // The boot CPU sets the IOMMU up and looks after its faults.
-    if let Some((hardware, placed)) = plan.machine.iommu.zip(placement.iommu).filter(|_| cpu == 0) {
-        let record = placed.record(&hardware, plan.iommu_queues);
+    for record in placement.iommus(plan).into_iter().filter(|_| cpu == 0) {
         ranges.push(KernelRange {
             address: record.registers,
             size: record.registers_size(),

@@ -63,9 +63,12 @@ pub(crate) fn allocate(system: &System) -> Result<Plan, OutOfMemory> {
         crash_record,
     };
     let subjects = space::subjects(&shared, &mut volatile)?;
-    let iommu_queues = match description.machine.iommu {
+    let iommu_queues = match &description.machine.iommu {
         // The kernel clears them before it turns the IOMMU on, which has reports in them when all else is cleared.
-        Some(_) => volatile.kept(IommuRecord::QUEUES_SIZE, "kernel: queues of the IOMMU")?,
+        Some(iommu) => {
+            let size = iommu.registers.len() as u64 * IommuRecord::QUEUES_SIZE;
+            volatile.kept(size, "kernel: queues of the IOMMU")?
+        }
         None => 0,
     };
     let method = system.power_off.as_ref().map(|method| method.value.as_str());

@@ -174,7 +174,7 @@ fn read(name: &str, source: Arc<Source>, wanted: Wanted, problems: &Collector) -
     let apic = Occupied { start: local_apic, size: PAGE, what: "the local APIC".to_owned() };
     let occupied: Vec<Occupied> = ram.chain([apic]).collect();
     let iommu = iommu::read(&fields, &occupied, problems);
-    let registers = iommu.as_ref().map(|iommu| iommu.registers.clone());
+    let registers = iommu.iter().flat_map(|iommu| iommu.registers.clone());
     let (pci, devices) = devices::read(&fields, occupied.into_iter().chain(registers).collect(), problems);
     if let Some(iommu) = &iommu {
         iommu.check_devices(&devices, problems);

@@ -34,7 +34,8 @@ pub struct Plan {
     pub report: u64,
     /// The crash record (volatile; never cleared).
     pub crash_record: u64,
-    /// The IOMMU's queues (volatile; cleared when it is turned on), or 0 if the machine has none.
+    /// The queues of the IOMMU's units, one behind the other (volatile; cleared when they are turned on), or 0 if the machine has
+    /// none.
     pub iommu_queues: u64,
     /// Every volatile range with its owner, for the map file; sorted by address, no overlap.
     pub volatile: Vec<VolatileRange>,
@@ -71,13 +72,13 @@ pub struct Machine {
     pub devices: Vec<MachineDevice>,
 }
 
-/// An IOMMU, with every device of the machine behind it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// An IOMMU: every device of the machine is behind one of its units, and all of them use the same tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Iommu {
     /// Its kind.
     pub kind: IommuKind,
-    /// Physical address of its registers.
-    pub registers: u64,
+    /// Physical address of each unit's registers; at least one.
+    pub registers: Vec<u64>,
     /// PCI buses behind it, from bus 0 on.
     pub buses: u16,
 }

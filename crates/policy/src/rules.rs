@@ -124,6 +124,7 @@ static RULES: &[&Rule] = &[
     &machine::MEMORY_MAP,
     &machine::POWER_OFF,
     &machine::APIC_IDS,
+    &machine::APIC_REACH,
     &processor::FEATURES,
     &machine::PCI,
     &machine::DEVICES,

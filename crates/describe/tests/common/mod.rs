@@ -129,3 +129,40 @@ fn q35_fadt() -> Vec<u8> {
     set(128, &[0x0f]);
     body
 }
+
+/// Behind the head of QEMU 10.0's table DMAR, with `-device intel-iommu,intremap=on,aw-bits=48` and a network card at 00:03.0: one
+/// unit, the I/O APIC behind it, and every function by its address.
+#[rustfmt::skip]
+pub const QEMU_DMAR: &[u8] = &[
+    0x2f, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0, 0xd9, 0xfe, 0, 0, 0, 0,
+    3, 8, 0, 0, 0, 0xff, 0, 0,
+    1, 8, 0, 0, 0, 0, 0, 0,
+    1, 8, 0, 0, 0, 0, 3, 0,
+    1, 8, 0, 0, 0, 0, 0x1f, 0,
+    1, 8, 0, 0, 0, 0, 0x1f, 2,
+    1, 8, 0, 0, 0, 0, 0x1f, 3,
+];
+
+/// Behind the head of QEMU 10.0's table IVRS, with `-device amd-iommu,intremap=on,pt=off` and the same card: one unit in a structure
+/// of the first kind and again in one of the second.
+#[rustfmt::skip]
+pub const QEMU_IVRS: &[u8] = &[
+    1, 0x28, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0x10, 0xd1, 0x38, 0, 8, 0, 0x40, 0, 0, 0, 0xd8, 0xfe, 0, 0, 0, 0, 0, 0, 0, 0, 0x44, 0, 0, 0,
+    2, 0, 0, 0,
+    2, 8, 0, 0,
+    2, 0x18, 0, 0,
+    2, 0xf8, 0, 0,
+    2, 0xfa, 0, 0,
+    2, 0xfb, 0, 0,
+    0x48, 0, 0, 0, 0, 0xa0, 0, 1,
+    0x11, 0x11, 0x48, 0, 8, 0, 0x40, 0, 0, 0, 0xd8, 0xfe, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xd3, 0x29, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    2, 0, 0, 0,
+    2, 8, 0, 0,
+    2, 0x18, 0, 0,
+    2, 0xf8, 0, 0,
+    2, 0xfa, 0, 0,
+    2, 0xfb, 0, 0,
+    0x48, 0, 0, 0, 0, 0xa0, 0, 1,
+];

@@ -11,7 +11,7 @@ use palisade_abi::plan::{Interrupt, Iommu, NONE, Plan, iommu_kind, slice};
 use super::bytes::{u32_at, u64_at};
 use super::devices::{Device, function};
 use super::file::Image;
-use super::rules::{DEVICE_CONFINED, Findings, INTERRUPTS_REMAPPED};
+use super::rules::{DEVICE_CONFINED, Findings, INTERRUPTS_REMAPPED, IOMMU_UNITS};
 use super::space::Space;
 use super::tables::{Format, TablePages, Tree};
 
@@ -25,7 +25,15 @@ pub(super) fn read<'a>(
     tables: &mut TablePages,
     findings: &mut Findings,
 ) -> Vec<Option<Space>> {
-    let Some(iommu) = plan.iommus.first() else { return devices.iter().map(|_| None).collect() };
+    let Some((iommu, others)) = plan.iommus.split_first() else {
+        return devices.iter().map(|_| None).collect();
+    };
+    let tables_of = |i: &Iommu| (i.kind, i.device_table, i.device_table_size, i.interrupt_table);
+    for other in others {
+        findings.require(tables_of(other) == tables_of(iommu), &IOMMU_UNITS, || {
+            format!("the unit of the IOMMU at {:#x} uses other tables than the first one", other.registers)
+        });
+    }
     let mut reader =
         Reader { image, first, plan, iommu, devices, tables, findings, domains: BTreeSet::new() };
     let roots = if iommu.kind == iommu_kind::AMD { reader.amd() } else { reader.intel() };

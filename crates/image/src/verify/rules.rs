@@ -45,9 +45,9 @@ rules! {
     PLAN_MATCHES_IMAGE "plan-matches-image"
         "The plan gives the image's true bounds, and every field without a meaning in this version is zero.";
     NAMES_UNIQUE "names-unique"
-        "Every subject has a name, and no two have the same.";
+        "Every subject has a name, no two have the same, and names of subjects and devices are of lower-case letters, digits, `-` and `_` alone.";
     UNJUDGED_NONE "unjudged-none"
-        "The plan has one IOMMU at most, and no wired interrupts or registers behind I/O ports: this version has no rules that would judge them.";
+        "The plan has no wired interrupts or registers behind I/O ports: this version has no rules that would judge them.";
     DEVICE_RECORDS "device-records"
         "Every device is a function of its own whose page is where it belongs in one configuration space, and every record belongs to one device.";
     DEVICE_SPACE "device-space-distinct"
@@ -56,6 +56,8 @@ rules! {
         "Every device interrupt has an MSI-X entry of its own, in the registers of a device of the same subject.";
     DRIVERS_TRUSTED "drivers-trusted"
         "Without an IOMMU only the subject nic drives devices, for a device that was started can reach all memory.";
+    IOMMU_UNITS "iommu-units"
+        "All units of the IOMMU are of one kind and use the same tables, so that it does not matter which of them a device is behind.";
     DEVICE_CONFINED "device-confined"
         "Behind an IOMMU a device reaches exactly the memory that its driver's configuration names, at the address given there, and every other function of every bus reaches nothing.";
     INTERRUPTS_REMAPPED "interrupts-remapped"

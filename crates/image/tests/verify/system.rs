@@ -157,10 +157,10 @@ pub(crate) fn plan() -> Plan {
 /// The plan of the same system on a machine with an IOMMU: driver and device share memory at the driver's address.
 pub(crate) fn confined(kind: IommuKind) -> Plan {
     let mut plan = plan();
-    plan.machine.iommu = Some(Iommu { kind, registers: IOMMU, buses: 1 });
-    plan.iommu_queues = plan.volatile[0].start - 4 * PAGE;
+    plan.machine.iommu = Some(Iommu { kind, registers: vec![IOMMU, IOMMU + 4 * PAGE], buses: 1 });
+    plan.iommu_queues = plan.volatile[0].start - 6 * PAGE;
     let queues =
-        VolatileRange { start: plan.iommu_queues, size: 2 * PAGE, owner: "queues".into(), clear: false };
+        VolatileRange { start: plan.iommu_queues, size: 4 * PAGE, owner: "queues".into(), clear: false };
     plan.volatile.insert(0, queues);
     for region in &mut plan.subjects[NIC].regions {
         match (region.name.as_str(), &region.backing) {

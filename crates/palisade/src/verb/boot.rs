@@ -48,7 +48,7 @@ pub(crate) fn boot(arguments: &Boot, terminal: &Terminal) -> Result<Exit, Failur
         memory: plan.machine.memory,
         cpus: plan.machine.cpus,
         accelerator: accelerator(arguments),
-        iommu: plan.machine.iommu.map(|iommu| iommu_of(iommu.kind)),
+        iommu: plan.machine.iommu.as_ref().map(|iommu| iommu_of(iommu.kind)),
         on_reset: if arguments.reboot { OnReset::BootAgain } else { OnReset::End },
         network,
         limit: surroundings.limit,

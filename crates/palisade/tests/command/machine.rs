@@ -16,6 +16,18 @@ fn check_accepts_the_description_of_a_machine() {
     let described = done(palisade(&["machine", "describe", "--root"]).arg(tree.path()));
     described.assert_exit(0);
     assert_eq!(described.stderr, "");
+    // Without an IOMMU; with each kind, from a real table.
+    for table in [None, Some(("IVRS", recorded::QEMU_IVRS)), Some(("DMAR", recorded::QEMU_DMAR))] {
+        if let Some((name, body)) = table {
+            tree.table(name, body);
+        }
+        let described = done(palisade(&["machine", "describe", "--root"]).arg(tree.path()));
+        described.assert_exit(0);
+        assert_eq!(described.stderr, "");
+        let checked = check(&described.stdout, "unikernel = \"website\"\nsite = \".\"");
+        let is_confined = !checked.assert_exit(0).stderr.contains("dma-unconfined");
+        assert_eq!(is_confined, table.is_some(), "{}", checked.stderr);
+    }
     for system in ["unikernel = \"hello\"", "unikernel = \"website\"\nsite = \".\""] {
         check(&described.stdout, system).assert_exit(0);
     }
@@ -69,5 +81,5 @@ fn check(machine: &str, subject: &str) -> Done {
     fs::write(directory.path().join("mine.toml"), machine).expect("there is room for a machine file");
     let path = directory.path().join("system.toml");
     fs::write(&path, format!("machine = \"mine.toml\"\n[subject.only]\n{subject}\n")).expect("there is room");
-    done(palisade(&["check", "--quiet"]).arg(&path).env("XDG_CONFIG_HOME", directory.path()))
+    done(palisade(&["check"]).arg(&path).env("XDG_CONFIG_HOME", directory.path()))
 }

@@ -1,9 +1,11 @@
-//! `[iommu]`: the unit between a machine's devices and its memory.
+//! `[iommu]`: the units between a machine's devices and its memory.
+
+use std::slice;
 
 use palisade_abi::layout::PAGE;
 
 use super::devices::Occupied;
-use crate::document::Fields;
+use crate::document::{Fields, Node, Value, integer_of};
 use crate::plan::{Iommu, IommuKind, MachineDevice};
 use crate::problem::{Collector, Problem};
 use crate::rules::machine as rules;
@@ -12,8 +14,8 @@ use crate::source::Place;
 /// An IOMMU, and where it is described.
 pub(super) struct Described {
     pub(super) iommu: Iommu,
-    /// Its registers.
-    pub(super) registers: Occupied,
+    /// The registers of its units.
+    pub(super) registers: Vec<Occupied>,
     place: Place,
 }
 
@@ -25,31 +27,43 @@ pub(super) fn read(fields: &Fields<'_>, occupied: &[Occupied], problems: &Collec
         table.missing("kind", "say what it is: kind = \"amd\" or kind = \"intel\"");
     }
     let kind = table.choice("kind", &KINDS);
-    if !table.has("registers") {
+    if !table.has("registers")
+        || table
+            .node("registers")
+            .is_some_and(|node| matches!(&node.value, Value::Array(items) if items.is_empty()))
+    {
         table.missing("registers", "give the address of its registers: registers = 0xfed8_0000");
     }
-    let registers = table.integer("registers", 0..=u64::from(u32::MAX));
+    let listed = match table.node("registers") {
+        Some(Node { value: Value::Array(items), .. }) => items.as_slice(),
+        Some(one) => slice::from_ref(one),
+        None => &[],
+    };
+    let listed = listed.iter().map(|node| integer_of(node, "registers", 0..=u64::from(u32::MAX), problems));
+    let listed: Option<Vec<_>> = listed.collect();
     let buses = table.integer("buses", 1..=MOST_BUSES).map_or(MOST_BUSES, |buses| buses.value);
     table.finish();
-    let (kind, registers) = (kind?.value, registers?);
-    let start = registers.value;
-    let own = Occupied { start, size: registers_size(kind), what: "the registers of the IOMMU".to_owned() };
-    let broken = |help: String| {
-        Problem::error(&rules::IOMMU, format!("the IOMMU cannot have registers at {start:#x}"))
-            .at(&registers.place, "these")
-            .help(help)
-    };
-    if start == 0 || !start.is_multiple_of(PAGE) || start + own.size > ADDRESSES {
-        let help = "they fill whole pages below 4 GiB; the firmware's ACPI table (IVRS, DMAR) says where";
-        problems.add(broken(help.into()));
-    } else if let Some(other) = occupied.iter().find(|other| other.meets(start, own.size)) {
-        problems.add(broken(format!("{} is there", other.what)));
+    let (kind, listed) = (kind?.value, listed.filter(|listed| !listed.is_empty())?);
+    let size = registers_size(kind);
+    let mut registers: Vec<Occupied> = Vec::new();
+    for start in &listed {
+        if let Some(help) = why_not_at(start.value, size, occupied.iter().chain(&registers)) {
+            let message = format!("the IOMMU cannot have registers at {:#x}", start.value);
+            problems.add(Problem::error(&rules::IOMMU, message).at(&start.place, "these").help(help));
+        }
+        registers.push(Occupied { start: start.value, size, what: "the registers of the IOMMU".to_owned() });
     }
-    Some(Described {
-        iommu: Iommu { kind, registers: start, buses },
-        registers: own,
-        place: key.place.clone(),
-    })
+    let starts = registers.iter().map(|own| own.start).collect();
+    Some(Described { iommu: Iommu { kind, registers: starts, buses }, registers, place: key.place.clone() })
+}
+
+/// Why no unit can have so many bytes of registers here.
+fn why_not_at<'a>(start: u64, size: u64, mut occupied: impl Iterator<Item = &'a Occupied>) -> Option<String> {
+    if start == 0 || !start.is_multiple_of(PAGE) || start + size > ADDRESSES {
+        let help = "they fill whole pages below 4 GiB; the firmware's ACPI table (IVRS, DMAR) says where";
+        return Some(help.to_owned());
+    }
+    occupied.find(|other| other.meets(start, size)).map(|other| format!("{} is there", other.what))
 }
 
 impl Described {

@@ -4,7 +4,7 @@ use palisade_abi::layout::{IMAGE_BASE, PAGE};
 
 use super::{Check, Rule};
 use crate::document::did_you_mean;
-use crate::plan::{Backing, Bar, Device, Plan, Region, Rights};
+use crate::plan::{Backing, Bar, Device, IommuKind, Plan, Region, Rights};
 use crate::problem::{Collector, Problem};
 use crate::system::System;
 
@@ -30,6 +30,12 @@ pub(crate) static APIC_IDS: Rule = Rule {
     id: "apic-ids",
     specification: "Every CPU of the machine has a local APIC identifier of its own.",
     check: Check::System(check_apic_ids),
+};
+
+pub(crate) static APIC_REACH: Rule = Rule {
+    id: "apic-reach",
+    specification: "Devices interrupt CPUs whose local APIC identifier is 254 at most, and behind Intel's IOMMU every CPU has such a one.",
+    check: Check::Plan(check_apic_reach),
 };
 
 pub(crate) static PCI: Rule = Rule {
@@ -58,7 +64,7 @@ pub(crate) static MSIX: Rule = Rule {
 
 pub(crate) static IOMMU: Rule = Rule {
     id: "machine-iommu",
-    specification: "The registers of an IOMMU are whole pages that nothing else has, and every device is on a bus behind it.",
+    specification: "The registers of each unit of an IOMMU are whole pages that nothing else has, and every device is on a bus behind it.",
     check: Check::Reading,
 };
 
@@ -122,6 +128,23 @@ fn check_apic_ids(system: &System, problems: &Collector) {
             )
             .at(&machine.place, "this machine")
             .help("list one identifier per CPU in `apic_ids`, each once; without the key they are 0, 1, ..."),
+        );
+    }
+}
+
+fn check_apic_reach(plan: &Plan, problems: &Collector) {
+    // Its table of interrupts is in the short format, and the local APICs are in the mode that goes with it.
+    let every_cpu = plan.machine.iommu.as_ref().is_some_and(|iommu| iommu.kind == IommuKind::Intel);
+    for (number, cpu) in plan.cpus.iter().enumerate().filter(|(_, cpu)| cpu.apic_id > LAST_APIC_ID) {
+        let driven = |device: &&Device| usize::from(plan.subjects[usize::from(device.subject)].cpu) == number;
+        let who = match plan.devices.iter().find(driven) {
+            Some(device) => format!("`{}` does not reach", device.hardware.name),
+            None if every_cpu => "behind Intel's IOMMU nothing reaches".to_owned(),
+            None => continue,
+        };
+        problems.add(
+            Problem::error(&APIC_REACH, format!("{who} CPU {number}: its local APIC identifier is {}", cpu.apic_id))
+                .help("list another CPU at this place of `apic_ids` in the machine file: one with an identifier up to 254"),
         );
     }
 }
@@ -201,3 +224,6 @@ fn may_map(device: &Device, phys: u64, region: &Region) -> bool {
         Rights::ReadExecute => false,
     }
 }
+
+/// The last one in messages of devices and in the short format of Intel's IOMMU (VT-d specification, 9.10): 255 is every CPU.
+const LAST_APIC_ID: u32 = 254;

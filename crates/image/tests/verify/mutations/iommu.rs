@@ -11,6 +11,16 @@ use crate::damage::{Damage, Rights, Tree, UNCACHED};
 use crate::system::{CARD, HELLO, IOMMU, NIC, RAM};
 
 pub(super) const MUTATIONS: &[Mutation] = &[
+    breaks(Amd, "iommu-units", &[], "AMD: the second unit has tables of its own", |d| {
+        d.record(Table::Iommus, 1, |unit: &mut Iommu| unit.device_table += PAGE);
+    }),
+    breaks(Intel, "iommu-units", &[], "Intel: the second unit passes other interrupts on", |d| {
+        d.record(Table::Iommus, 1, |unit: &mut Iommu| unit.interrupt_table += PAGE);
+    }),
+    breaks(Amd, "kernel-memory-distinct", &["kernel-tables"], "two units have one queue", |d| {
+        let queues = d.read_iommu().queues;
+        d.record(Table::Iommus, 1, |unit: &mut Iommu| unit.queues = queues);
+    }),
     breaks(Amd, "device-confined", &[], "AMD: another function reaches all memory", |d| {
         entry(d, OTHER, 0, |_| AMD_VALID | AMD_READ_WRITE);
     }),
@@ -55,7 +65,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     breaks(
         Amd,
         "tables-inside-image",
-        &["device-confined", "no-hidden-bytes"],
+        &["device-confined", "iommu-units", "no-hidden-bytes"],
         "AMD: the device table is memory",
         |d| {
             let queues = d.read_iommu().queues;

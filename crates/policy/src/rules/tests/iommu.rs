@@ -34,18 +34,34 @@ fn an_iommu_is_what_its_table_says() {
     let of =
         |machine: &str| assert_passes(plan(&format!("machine = \"{machine}\"\n{}", hello_with("")))).plan;
     let amd = of("qemu-q35");
-    assert_eq!(amd.machine.iommu, Some(Iommu { kind: IommuKind::Amd, registers: 0xfed8_0000, buses: 1 }));
+    assert_eq!(
+        amd.machine.iommu,
+        Some(Iommu { kind: IommuKind::Amd, registers: vec![0xfed8_0000], buses: 1 })
+    );
     let queues = amd.volatile.iter().find(|range| range.start == amd.iommu_queues).unwrap();
     assert_eq!(
         (queues.owner.as_str(), queues.size, queues.clear),
         ("kernel: queues of the IOMMU", 0x2000, false)
     );
     let intel = of("qemu-q35-vtd").machine.iommu.map(|iommu| (iommu.kind, iommu.registers));
-    assert_eq!(intel, Some((IommuKind::Intel, 0xfed9_0000)));
+    assert_eq!(intel, Some((IommuKind::Intel, vec![0xfed9_0000])));
     let bochs = of("bochs");
     assert_eq!((bochs.machine.iommu, bochs.iommu_queues), (None, 0));
     let every_bus = assert_passes(changed("buses = 1\n", "", &hello_with(""))).plan.machine.iommu;
     assert_eq!(every_bus.map(|iommu| iommu.buses), Some(256));
+}
+
+#[test]
+fn several_units_have_queues_of_their_own_and_registers_where_nothing_else_is() {
+    let with =
+        |list: &str| changed("registers = 0xfed8_0000", &format!("registers = {list}"), &hello_with(""));
+    let plan = assert_passes(with("[0xfed8_0000, 0xfed8_4000, 0xfdf0_0000]")).plan;
+    assert_eq!(plan.machine.iommu.unwrap().registers, [0xfed8_0000, 0xfed8_4000, 0xfdf0_0000]);
+    let queues = plan.volatile.iter().find(|range| range.start == plan.iommu_queues).unwrap();
+    assert_eq!(queues.size, 3 * 0x2000);
+    let overlap = with("[0xfed8_0000,\n0xfed8_3000]");
+    assert_breaks(overlap, "machine-iommu", line() + 3, "the registers of the IOMMU is there");
+    assert_breaks(with("[]"), "missing-key", line(), "registers = 0xfed8_0000");
 }
 
 #[test]
@@ -114,4 +130,24 @@ fn a_card_is_told_the_driver_s_addresses_where_an_iommu_translates_them() {
     assert_ne!(guest, phys);
     let unconfined = assert_passes(changed(table(), "", system));
     assert_eq!(address(&unconfined), unconfined.plan.devices[0].dma[0].1);
+}
+
+#[test]
+fn a_cpu_that_no_message_of_a_device_reaches_is_refused_where_one_is_sent() {
+    let message = |machine: &str, unikernel: &str| {
+        let (_, text) = BUILT_IN_MACHINES.iter().find(|(name, _)| *name == machine).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("large.toml");
+        fs::write(&path, text.replacen("cpus = 1", "cpus = 1\napic_ids = [255]", 1)).unwrap();
+        let planned = plan(&format!("machine = {path:?}\n[subject.a]\nunikernel = \"{unikernel}\"\n"));
+        planned.err().map(|problems| {
+            let all: Vec<_> = problems.iter().map(|p| format!("{}: {}", p.rule().id, p.message())).collect();
+            all.join("; ")
+        })
+    };
+    let refused = |who: &str| Some(format!("apic-reach: {who} CPU 0: its local APIC identifier is 255"));
+    assert_eq!(message("qemu-q35", "hello"), None);
+    assert_eq!(message("qemu-q35", "website"), refused("`net0` does not reach"));
+    assert_eq!(message("qemu-q35-vtd", "hello"), refused("behind Intel's IOMMU nothing reaches"));
+    assert_eq!(message("qemu-q35-vtd", "website"), refused("`net0` does not reach"));
 }
