@@ -96,7 +96,7 @@ impl Router {
         let ipv6 = gateway.ipv6.map(|ipv6| (ipv6.router.into(), ipv6.prefix));
         let own: Vec<_> =
             [(gateway.ipv4.router.into(), gateway.ipv4.prefix)].into_iter().chain(ipv6).collect();
-        let permissions = Permissions::new(gateway.outbound);
+        let permissions = Permissions::new(gateway.outbound, gateway.own_addresses);
         let servers: &[SocketAddr] = if permissions.allow_something() { &gateway.name_servers } else { &[] };
         let names = NameServer::new(servers, &registry);
         let (mut listeners, mut sockets, mut published) = (Listeners::new(), Vec::new(), Vec::new());

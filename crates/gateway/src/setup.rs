@@ -70,6 +70,8 @@ pub struct Gateway {
     pub outbound: Outbound,
     /// Whom its name server asks, in this order; those of `/etc/resolv.conf`, usually.
     pub name_servers: Vec<SocketAddr>,
+    /// The addresses of this computer. No name stands for one of them.
+    pub own_addresses: Vec<IpAddr>,
 }
 
 /// A network with the addresses that the gateway has in it.

@@ -10,6 +10,7 @@
 
 #![deny(unsafe_code)]
 
+mod addresses;
 mod clock;
 mod confine;
 mod content;
@@ -38,6 +39,7 @@ use std::time::Duration;
 use palisade_abi::status::COUNTERS;
 use palisade_policy::plan::Plan;
 
+pub use addresses::own_addresses;
 pub use error::Error;
 pub use network::{Network, PortAddresses, serve as serve_network};
 pub use renewal::{Renewals, Renewed, Renewer, renewals};

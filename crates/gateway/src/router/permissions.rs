@@ -11,6 +11,8 @@ use crate::setup::Outbound;
 #[derive(Debug)]
 pub(super) struct Permissions {
     outbound: Outbound,
+    /// The addresses of this computer.
+    own: Vec<IpAddr>,
     known: Vec<Known>,
 }
 
@@ -23,8 +25,8 @@ struct Known {
 }
 
 impl Permissions {
-    pub(super) const fn new(outbound: Outbound) -> Self {
-        Self { outbound, known: Vec::new() }
+    pub(super) const fn new(outbound: Outbound, own: Vec<IpAddr>) -> Self {
+        Self { outbound, own, known: Vec::new() }
     }
 
     /// Whether anything may leave.
@@ -46,7 +48,7 @@ impl Permissions {
     /// for: who answers for the name would decide which of its own services is reached.
     pub(super) fn learn(&mut self, name: &str, address: IpAddr, seconds: u32, now: Instant) {
         let is_listed = matches!(self.outbound, Outbound::Only(_)) && self.allow_name(name);
-        if !is_listed || !is_outside(address) {
+        if !is_listed || !is_outside(address) || self.own.contains(&address) {
             return;
         }
         let until = now + Duration::from_secs(u64::from(seconds)).clamp(SHORTEST_LIFE, LONGEST_LIFE);
@@ -137,7 +139,7 @@ mod tests {
 
     #[test]
     fn nothing_leaves_by_default() {
-        let none = Permissions::new(Outbound::Only(Vec::new()));
+        let none = Permissions::new(Outbound::Only(Vec::new()), Vec::new());
         assert!(!none.allow_something() && !none.allow_name("a.example"));
         assert_eq!(none.allow(Protocol::Tcp, "192.0.2.1:443".parse().unwrap(), false, NOW), None);
         assert_eq!(none.allow(Protocol::Tcp, "10.0.2.2:443".parse().unwrap(), true, NOW), None);
@@ -195,8 +197,17 @@ mod tests {
     }
 
     #[test]
+    fn only_the_address_itself_stands_for_one_of_this_computer() {
+        let to = SocketAddr::new(OWN, 443);
+        let mut named = only(&["git.example.org:443"]);
+        named.learn("git.example.org", OWN, 300, NOW);
+        assert_eq!(named.allow(Protocol::Tcp, to, false, NOW), None);
+        assert_eq!(only(&["192.0.2.200:443"]).allow(Protocol::Tcp, to, false, NOW), Some(to));
+    }
+
+    #[test]
     fn any_is_everything_outside_and_this_computer() {
-        let any = Permissions::new(Outbound::Any);
+        let any = Permissions::new(Outbound::Any, Vec::new());
         let to = |text: &str| any.allow(Protocol::Tcp, text.parse().unwrap(), false, NOW);
         assert!(to("192.0.2.1:1").is_some() && to("10.9.9.9:1").is_some() && any.allow_name("a.example"));
         assert!(
@@ -207,8 +218,11 @@ mod tests {
     }
 
     fn only(list: &[&str]) -> Permissions {
-        Permissions::new(Outbound::Only(list.iter().map(|text| text.parse().unwrap()).collect()))
+        let list = list.iter().map(|text| text.parse().unwrap()).collect();
+        Permissions::new(Outbound::Only(list), vec![OWN])
     }
 
+    /// An address of this computer.
+    const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 200));
     const NOW: Instant = Instant::from_micros_const(1_000_000_000);
 }

@@ -37,6 +37,7 @@ pub struct Plan {
     pub published: Vec<Published>,
     pub outbound: Outbound,
     pub name_servers: Vec<SocketAddr>,
+    pub own_addresses: Vec<IpAddr>,
     guests: Vec<(Vec<IpAddr>, Option<Ipv4Addr>)>,
 }
 
@@ -55,6 +56,7 @@ impl Plan {
             published: vec![],
             outbound: Outbound::Only(vec![]),
             name_servers: vec![],
+            own_addresses: vec![],
             guests: vec![(vec![GUEST.into(), GUEST_6.into()], None)],
         }
     }
@@ -97,6 +99,7 @@ impl Plan {
             published: self.published,
             outbound: self.outbound,
             name_servers: self.name_servers,
+            own_addresses: self.own_addresses,
         });
         Served::start(gateway, self.guests)
     }

@@ -115,6 +115,7 @@ fn prepare_gateway(
         published,
         outbound,
         name_servers: message.name_servers,
+        own_addresses: message.own_addresses,
     })
 }
 

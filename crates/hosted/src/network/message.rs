@@ -39,6 +39,7 @@ pub(super) struct GatewayMessage {
     /// Destinations as descriptions write them; `None` for all.
     pub(super) outbound: Option<Vec<String>>,
     pub(super) name_servers: Vec<SocketAddr>,
+    pub(super) own_addresses: Vec<IpAddr>,
 }
 
 /// A network with the gateway's addresses in it.
@@ -65,6 +66,7 @@ impl Message {
                         Outbound::Only(list) => Some(list.iter().map(ToString::to_string).collect()),
                     },
                     name_servers: gateway.name_servers.clone(),
+                    own_addresses: gateway.own_addresses.clone(),
                 })
             }
         };

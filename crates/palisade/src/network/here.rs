@@ -4,7 +4,7 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr};
 
 use palisade_gateway::{Gateway, Listener, Outbound, Published as Leading, Subnet, World};
-use palisade_hosted::{Network, PortAddresses, open_tap};
+use palisade_hosted::{Network, PortAddresses, open_tap, own_addresses};
 use palisade_machine::{Added, Claim, MacAddress};
 use palisade_policy::{Outbound as Allowed, Planned, Subject};
 
@@ -70,6 +70,10 @@ pub(crate) fn connect(planned: &Planned, tap: Option<&str>) -> Result<Option<Her
             Allowed::Any => Outbound::Any,
         },
         name_servers: name_servers(&fs::read_to_string(RESOLVER).unwrap_or_default()),
+        own_addresses: own_addresses().map_err(|error| {
+            let message = format!("the addresses of this computer cannot be learned: {error}");
+            Failure::message(Exit::Host, message, None)
+        })?,
     };
     Ok(Some(Here { network: network(World::Gateway(gateway), MacAddress::ALONE, ports), published }))
 }
