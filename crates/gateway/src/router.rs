@@ -98,7 +98,7 @@ impl Router {
             [(gateway.ipv4.router.into(), gateway.ipv4.prefix)].into_iter().chain(ipv6).collect();
         let permissions = Permissions::new(gateway.outbound, gateway.own_addresses);
         let servers: &[SocketAddr] = if permissions.allow_something() { &gateway.name_servers } else { &[] };
-        let names = NameServer::new(servers, &registry);
+        let names = NameServer::new(servers, ports.len(), &registry);
         let (mut listeners, mut sockets, mut published) = (Listeners::new(), Vec::new(), Vec::new());
         for (Published { listener, guest }, place) in gateway.published.into_iter().zip(0..) {
             match listener {
@@ -119,7 +119,7 @@ impl Router {
             link,
             stack: Stack::new(&own, seed()?, now),
             connections: Connections::new(limits, listeners.addresses(), ports.len(), registry.clone()),
-            datagrams: Datagrams::new(sockets),
+            datagrams: Datagrams::new(sockets, ports.len()),
             names,
             permissions,
             listeners,
@@ -240,7 +240,7 @@ impl Router {
         }
         match self.allow(Protocol::Udp, pair.outside, sender) {
             Some(remote) => {
-                if self.datagrams.begin(pair, remote, &self.registry, self.now).is_some() {
+                if self.datagrams.begin(sender, pair, remote, &self.registry, self.now).is_some() {
                     self.datagrams.forward(pair, payload, self.now);
                 }
             }
@@ -271,7 +271,7 @@ impl Router {
     }
 
     fn question(&mut self, pair: Pair, message: &[u8], sender: usize) {
-        let asker = Asker { guest: pair.guest, asked: pair.outside };
+        let asker = Asker { port: sender, guest: pair.guest, asked: pair.outside };
         let (ipv4, ipv6) = (self.link.ipv4().router, self.link.ipv6().map(|ipv6| ipv6.router));
         let router = |about| match about {
             message::About::Ipv4 => Some(ipv4.into()),

@@ -12,6 +12,7 @@ use smoltcp::time::{Duration, Instant};
 
 use super::message::{About, Failure, Query};
 use super::permissions::{LOCALHOST, Permissions};
+use super::shares::Shares;
 use crate::poll::{Registry, Token};
 
 /// The forwarder.
@@ -21,6 +22,8 @@ pub(super) struct NameServer {
     servers: Vec<OwnedFd>,
     /// Questions without an answer, by the number under which they were asked.
     pending: HashMap<u16, Pending>,
+    /// How unikernels share the questions that there may be.
+    shares: Shares<usize>,
 }
 
 #[derive(Debug)]
@@ -37,6 +40,8 @@ struct Pending {
 /// Who has asked whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Asker {
+    /// The port of the switch that the question came from.
+    pub(super) port: usize,
     pub(super) guest: SocketAddr,
     /// The address of the name server.
     pub(super) asked: SocketAddr,
@@ -55,7 +60,7 @@ pub(super) enum Verdict {
 
 impl NameServer {
     /// Sockets to the servers, which are waited for from now on. A server that cannot be reached at all is left out.
-    pub(super) fn new(servers: &[SocketAddr], registry: &Registry) -> Self {
+    pub(super) fn new(servers: &[SocketAddr], ports: usize, registry: &Registry) -> Self {
         let open = |server: &SocketAddr| {
             let family = if server.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -63,10 +68,13 @@ impl NameServer {
             connect(&socket, server).ok()?;
             Some(socket)
         };
-        let servers = servers.iter().filter_map(open).take(MOST_SERVERS).zip(0..);
-        let watched =
-            servers.filter(|(socket, place)| registry.add(socket, Token::NameServer(*place)).is_ok());
-        Self { servers: watched.map(|(socket, _)| socket).collect(), pending: HashMap::new() }
+        let mut watched = Vec::new();
+        for socket in servers.iter().filter_map(open).take(MOST_SERVERS) {
+            if registry.add(&socket, Token::NameServer(watched.len() as u32)).is_ok() {
+                watched.push(socket);
+            }
+        }
+        Self { servers: watched, pending: HashMap::new(), shares: Shares::new(MOST_QUESTIONS, ports) }
     }
 
     /// Takes a question.
@@ -86,8 +94,11 @@ impl NameServer {
             return Verdict::Answer(query.answered(router(query.about)));
         }
         // The same question once more is the next try.
-        self.pending.retain(|_, pending| pending.asker != asker || pending.query.id != query.id);
-        let Some(id) = self.free_number().filter(|_| !self.servers.is_empty()) else {
+        let is_same = |pending: &Pending| pending.asker == asker && pending.query.id == query.id;
+        let same = self.pending.iter().find(|(_, pending)| is_same(pending)).map(|(id, _)| *id);
+        same.and_then(|id| self.remove(id));
+        let has_room = self.shares.has_room(asker.port) && !self.servers.is_empty();
+        let Some(id) = has_room.then(|| self.free_number()).flatten() else {
             return Verdict::Answer(query.failed(Failure::Server));
         };
         let mut message = message.to_vec();
@@ -96,7 +107,7 @@ impl NameServer {
         }
         let mut pending = Pending { query, message, asker, server: 0, again: now + PATIENCE };
         self.send(&mut pending);
-        self.pending.insert(id, pending);
+        self.insert(id, pending);
         Verdict::Wait
     }
 
@@ -125,7 +136,7 @@ impl NameServer {
     ) -> Option<(Asker, Vec<u8>)> {
         let id = u16::from_be_bytes(*message.first_chunk()?);
         let told = self.pending.get(&id)?.query.told(id, message)?;
-        let Pending { query, asker, .. } = self.pending.remove(&id)?;
+        let Pending { query, asker, .. } = self.remove(id)?;
         for (address, seconds) in told {
             permissions.learn(&query.name, address, seconds, now);
         }
@@ -143,14 +154,14 @@ impl NameServer {
         let late: Vec<u16> =
             self.pending.iter().filter(|(_, pending)| pending.again <= now).map(|(id, _)| *id).collect();
         let retry = |id: u16| {
-            let mut pending = self.pending.remove(&id)?;
+            let mut pending = self.remove(id)?;
             pending.server += 1;
             pending.again = now + PATIENCE;
             if pending.server >= self.servers.len().max(FEWEST_TRIES) {
                 return Some((pending.asker, pending.query.failed(Failure::Server)));
             }
             self.send(&mut pending);
-            self.pending.insert(id, pending);
+            self.insert(id, pending);
             None
         };
         late.into_iter().filter_map(retry).collect()
@@ -170,11 +181,19 @@ impl NameServer {
         }
     }
 
+    fn insert(&mut self, id: u16, pending: Pending) {
+        self.shares.take(pending.asker.port);
+        self.pending.insert(id, pending);
+    }
+
+    fn remove(&mut self, id: u16) -> Option<Pending> {
+        let pending = self.pending.remove(&id)?;
+        self.shares.give_back(pending.asker.port);
+        Some(pending)
+    }
+
     /// A number that nobody outside can guess, and that no question has.
     fn free_number(&self) -> Option<u16> {
-        if self.pending.len() >= MOST_QUESTIONS {
-            return None;
-        }
         let mut random = [0; 16];
         getrandom(random.as_mut_slice(), GetRandomFlags::empty()).ok()?;
         let (numbers, _) = random.as_chunks::<2>();
@@ -192,3 +211,41 @@ const FEWEST_TRIES: usize = 2;
 /// Bytes of an answer that are read, and those that fit into a packet.
 const LONGEST_ANSWER: usize = 4096;
 const LONGEST_FORWARDED: usize = 1400;
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, UdpSocket};
+
+    use super::*;
+    use crate::poll::Poller;
+    use crate::setup::Outbound;
+
+    #[test]
+    fn who_asks_for_many_names_leaves_others_some_questions() {
+        let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("it can be bound");
+        let server = server.local_addr().expect("it is bound");
+        let registry = Poller::new().expect("it can be made").registry();
+        let mut names = NameServer::new(&[server], 2, &registry);
+        let permissions = Permissions::new(Outbound::Any, Vec::new());
+        let mut ask = |port: usize, id: u16| {
+            let guest = SocketAddr::from((Ipv4Addr::new(10, 0, 2, 15 + port as u8), 5000));
+            let asked = SocketAddr::from((Ipv4Addr::new(10, 0, 2, 3), 53));
+            let asker = Asker { port, guest, asked };
+            names.ask(&question(id), asker, &permissions, |_| None, Instant::ZERO) == Verdict::Wait
+        };
+        let waiting =
+            |ask: &mut dyn FnMut(usize, u16) -> bool, port| (0..100).filter(|id| ask(port, *id)).count();
+        assert_eq!(waiting(&mut ask, 0), MOST_QUESTIONS / 4 * 3);
+        assert!(ask(0, 7), "the same question once more is the next try");
+        assert_eq!(waiting(&mut ask, 1), MOST_QUESTIONS / 4);
+        assert_eq!(names.expire(Instant::ZERO + PATIENCE), []);
+        assert_eq!(names.expire(Instant::ZERO + PATIENCE + PATIENCE).len(), MOST_QUESTIONS);
+        assert!(names.shares.has_room(0) && names.shares.has_room(1));
+    }
+
+    /// The question for the IPv4 address of `a.example`.
+    fn question(id: u16) -> Vec<u8> {
+        let header = [0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0];
+        [&id.to_be_bytes()[..], &header, b"\x01a\x07example\0", &[0, 1, 0, 1]].concat()
+    }
+}
