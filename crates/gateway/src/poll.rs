@@ -37,12 +37,14 @@ pub(crate) struct Key {
 }
 
 /// What a descriptor has become ready for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Readiness {
     pub(crate) readable: bool,
     pub(crate) writable: bool,
     /// The other end says no more.
     pub(crate) hung_up: bool,
+    /// It is of no more use: a connection was reset.
+    pub(crate) failed: bool,
 }
 
 /// All descriptors that are waited for.
@@ -107,6 +109,7 @@ impl Poller {
             readable: flags.intersects(EventFlags::IN | EventFlags::RDHUP | over),
             writable: flags.intersects(EventFlags::OUT | over),
             hung_up: flags.intersects(EventFlags::RDHUP | over),
+            failed: flags.intersects(EventFlags::ERR),
         };
         Some((Token::of(event.data.u64())?, readiness))
     }

@@ -5,27 +5,19 @@ mod support;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::sync::LazyLock;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use rustix::net::sockopt;
 use smoltcp::socket::tcp::State;
-use support::{GUEST, GUEST_6, Guest, PATIENCE, Plan, ROUTER};
+use support::{GUEST, GUEST_6, Guest, PATIENCE, Plan, ROUTER, Served};
 
 #[test]
 fn a_connection_leads_to_the_unikernel_and_comes_from_the_router() {
-    let mut plan = Plan::new();
-    let address = plan.publish_tcp((GUEST, 80));
-    let mut served = plan.serve();
+    let (mut served, address) = published((GUEST, 80));
     let guest = served.guest();
     let handle = guest.listen(80);
-    let client = thread::spawn(move || {
-        let mut stream = connect(address);
-        stream.write_all(b"how are you?").unwrap();
-        stream.shutdown(Shutdown::Write).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    });
+    let client = ask(address, b"how are you?");
     assert_eq!(guest.read_to_end(handle), b"how are you?");
     let socket = guest.tcp(handle);
     assert_eq!(socket.remote_endpoint().unwrap().addr, ROUTER.into());
@@ -34,14 +26,12 @@ fn a_connection_leads_to_the_unikernel_and_comes_from_the_router() {
     socket.send_slice(b"well, thank you").unwrap();
     socket.close();
     guest.until("the end", |guest| guest.tcp(handle).state() == State::Closed);
-    assert_eq!(client.join().unwrap(), "well, thank you");
+    assert_eq!(client.join().unwrap(), b"well, thank you");
 }
 
 #[test]
 fn ipv6_leads_there_as_well() {
-    let mut plan = Plan::new();
-    let address = plan.publish_tcp((GUEST_6, 80));
-    let mut served = plan.serve();
+    let (mut served, address) = published((GUEST_6, 80));
     let handle = served.guest().listen(80);
     let client = thread::spawn(move || connect(address).write_all(b"hello").unwrap());
     assert_eq!(served.guest().read_to_end(handle), b"hello");
@@ -50,9 +40,7 @@ fn ipv6_leads_there_as_well() {
 
 #[test]
 fn a_unikernel_that_ends_its_side_first_still_hears_the_other() {
-    let mut plan = Plan::new();
-    let address = plan.publish_tcp((GUEST, 80));
-    let mut served = plan.serve();
+    let (mut served, address) = published((GUEST, 80));
     let guest = served.guest();
     let handle = guest.listen(80);
     let client = thread::spawn(move || {
@@ -71,9 +59,7 @@ fn a_unikernel_that_ends_its_side_first_still_hears_the_other() {
 
 #[test]
 fn a_port_that_the_unikernel_does_not_have_is_a_reset() {
-    let mut plan = Plan::new();
-    let address = plan.publish_tcp((GUEST, 81));
-    let mut served = plan.serve();
+    let (mut served, address) = published((GUEST, 81));
     let client = thread::spawn(move || connect(address).read(&mut [0; 10]).map_err(|error| error.kind()));
     served.guest().until("the client", |_| client.is_finished());
     assert_eq!(client.join().unwrap(), Err(ErrorKind::ConnectionReset));
@@ -81,9 +67,7 @@ fn a_port_that_the_unikernel_does_not_have_is_a_reset() {
 
 #[test]
 fn a_unikernel_that_is_not_there_yet_is_waited_for_a_while() {
-    let mut plan = Plan::new();
-    let address = plan.publish_tcp((GUEST, 80));
-    let mut served = plan.serve();
+    let (mut served, address) = published((GUEST, 80));
     let mut early = connect(address);
     early.write_all(b"too early?").unwrap();
     early.shutdown(Shutdown::Write).unwrap();
@@ -94,9 +78,7 @@ fn a_unikernel_that_is_not_there_yet_is_waited_for_a_while() {
 
 #[test]
 fn a_unikernel_that_never_comes_is_a_reset_in_time() {
-    let mut plan = Plan::new();
-    let address = plan.publish_tcp((GUEST, 80));
-    let _served = plan.serve();
+    let (_served, address) = published((GUEST, 80));
     let mut stream = connect(address);
     let error = stream.read(&mut [0; 10]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
@@ -104,9 +86,7 @@ fn a_unikernel_that_never_comes_is_a_reset_in_time() {
 
 #[test]
 fn a_reset_goes_through_in_both_directions() {
-    let mut plan = Plan::new();
-    let address = plan.publish_tcp((GUEST, 80));
-    let mut served = plan.serve();
+    let (mut served, address) = published((GUEST, 80));
     let guest = served.guest();
     let handle = guest.listen(80);
     let client = thread::spawn(move || connect(address).read(&mut [0; 10]).map_err(|error| error.kind()));
@@ -126,10 +106,35 @@ fn a_reset_goes_through_in_both_directions() {
 }
 
 #[test]
+fn a_reset_reaches_a_unikernel_that_does_not_read() {
+    let (mut served, address) = published((GUEST, 80));
+    let guest = served.guest();
+    let handle = guest.listen(80);
+    let mut stream = connect(address);
+    guest.until("a connection", |guest| guest.tcp(handle).may_send());
+    stream.set_nonblocking(true).unwrap();
+    let mut written = 0;
+    // Until everything between the two is full, and stays so.
+    let mut rounds = 0;
+    guest.until("a client that cannot go on", |_| {
+        match stream.write(&[0; 10_000]) {
+            Ok(count) => (written, rounds) = (written + count, 0),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                rounds += 1;
+            }
+        }
+        rounds == 200
+    });
+    assert!(written > 64 << 10);
+    sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+    drop(stream);
+    guest.until("a reset", |guest| guest.tcp(handle).state() == State::Closed);
+}
+
+#[test]
 fn fifty_megabytes_arrive_whole_at_the_pace_of_a_slow_reader() {
-    let mut plan = Plan::new();
-    let address = plan.publish_tcp((GUEST, 80));
-    let mut served = plan.serve();
+    let (mut served, address) = published((GUEST, 80));
     let guest = served.guest();
     let handle = guest.listen(80);
     let client = thread::spawn(move || {
@@ -182,9 +187,7 @@ fn fifty_megabytes_arrive_whole_at_the_pace_of_a_slow_reader() {
 
 #[test]
 fn five_hundred_connections_at_once_have_their_turn() {
-    let mut plan = Plan::new();
-    let address = plan.publish_tcp((GUEST, 80));
-    let mut served = plan.serve();
+    let (mut served, address) = published((GUEST, 80));
     let guest = served.guest();
     let client = thread::spawn(move || {
         let mut streams: Vec<TcpStream> = (0..500).map(|_| connect(address)).collect();
@@ -218,9 +221,7 @@ fn five_hundred_connections_at_once_have_their_turn() {
 
 #[test]
 fn a_storm_of_connections_that_are_closed_at_once_leaves_room_for_the_next() {
-    let mut plan = Plan::new();
-    let address = plan.publish_tcp((GUEST, 80));
-    let mut served = plan.serve();
+    let (mut served, address) = published((GUEST, 80));
     let guest = served.guest();
     let storm = thread::spawn(move || {
         for _ in 0..3000 {
@@ -233,14 +234,7 @@ fn a_storm_of_connections_that_are_closed_at_once_leaves_room_for_the_next() {
         storm.is_finished() && handles.iter().all(|handle| guest.tcp(*handle).is_listening())
     });
     storm.join().unwrap();
-    let client = thread::spawn(move || {
-        let mut stream = connect(address);
-        stream.write_all(b"calm").unwrap();
-        stream.shutdown(Shutdown::Write).unwrap();
-        let mut all = Vec::new();
-        stream.read_to_end(&mut all).unwrap();
-        all
-    });
+    let client = ask(address, b"calm");
     guest.until("the last client", |guest| {
         listen_again(guest, &mut handles);
         for handle in &handles {
@@ -303,6 +297,25 @@ fn a_datagram_that_fits_into_no_frame_is_lost_and_those_behind_it_are_not() {
         lengths.len() == 2
     });
     assert_eq!(lengths, [1472, 0]);
+}
+
+/// A network with a unikernel that has a published port, and where that is.
+fn published(guest: impl Into<SocketAddr>) -> (Served, SocketAddr) {
+    let mut plan = Plan::new();
+    let address = plan.publish_tcp(guest);
+    (plan.serve(), address)
+}
+
+/// A client that says something, and no more, and gives what it hears until the other side says no more.
+fn ask(address: SocketAddr, question: &'static [u8]) -> JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut stream = connect(address);
+        stream.write_all(question).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        answer
+    })
 }
 
 fn connect(address: SocketAddr) -> TcpStream {

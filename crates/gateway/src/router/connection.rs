@@ -75,7 +75,7 @@ pub(super) enum Turn {
     Sending,
 }
 
-/// A place for a connection in the stack: it keeps its buffers when the connection is over.
+/// A place for a connection in the stack, with its buffers.
 pub(super) struct Seat {
     pub(super) sockets: SocketSet<'static>,
     handle: SocketHandle,
@@ -111,7 +111,7 @@ impl Connection {
             opener,
             host,
             stage,
-            readiness: Readiness { readable: false, writable: stage == Stage::Open, hung_up: false },
+            readiness: Readiness { readable: false, writable: stage == Stage::Open, ..Readiness::default() },
             host_is_done: false,
             guest_has_ended: false,
             guest_is_done: false,
@@ -127,6 +127,7 @@ impl Connection {
         self.readiness.readable |= readiness.readable;
         self.readiness.writable |= readiness.writable;
         self.readiness.hung_up |= readiness.hung_up;
+        self.readiness.failed |= readiness.failed;
     }
 
     /// Moves what can be moved, in both directions.
@@ -138,7 +139,9 @@ impl Connection {
             return self.give_up_if_late(now);
         }
         let moved = self.feed_host().and_then(|()| self.feed_guest());
-        if moved.is_err() {
+        // Who cannot be told anything more is not read from, and so does not fail.
+        let is_reset = self.readiness.failed && !self.seat.socket().can_send();
+        if moved.is_err() || is_reset {
             // The host's peer is gone.
             self.break_off();
         }

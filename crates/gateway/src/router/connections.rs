@@ -27,7 +27,7 @@ pub(super) struct Connections {
     keys: HashMap<Ends, Key>,
     queue: VecDeque<Key>,
     timers: Timers,
-    /// Places that are free, with their buffers.
+    /// Some places that are free, with their buffers.
     spare: Vec<Seat>,
     /// How unikernels share those that lead to them, and those that they open.
     by_host: Shares<IpAddr>,
@@ -246,7 +246,10 @@ impl Connections {
             Opener::Host(guest) => self.by_host.give_back(guest),
             Opener::Guest(port) => self.by_guest.give_back(port),
         }
-        self.spare.push(connection.end());
+        let seat = connection.end();
+        if self.spare.len() < MOST_SPARE {
+            self.spare.push(seat);
+        }
     }
 
     fn queue(&mut self, key: Key) {
@@ -269,6 +272,8 @@ impl Connections {
 
 /// Ports from which the router opens connections: none that a service has.
 const FIRST_PORT: u16 = 16384;
+/// Most places whose buffers are kept for the next connection: 4 MiB.
+const MOST_SPARE: usize = 32;
 /// How soon a connection is looked at again at the earliest.
 const SHORTEST_REST: Duration = Duration::from_millis(1);
 
