@@ -1,9 +1,9 @@
 //! Moves the frames.
 //!
 //! It works in rounds, and takes in each no more than a burst from each place; so a flood costs the others their turn
-//! never, and its sender what it cannot deliver. What waits for a unikernel waits in one channel, whoever sent it: each port
-//! may fill only a little of it, so that there is room for what the wire and other ports bring. If the wire takes no more, ports are not read: what they go on to send
-//! overruns their own channel and no one else's.
+//! never, and its sender what it cannot deliver. What waits for a unikernel waits in one channel, whoever sent it: each
+//! port may fill only a little of it, so that there is room for what the wire and other ports bring. If the wire takes no
+//! more, ports are not read: what they go on to send overruns their own channel and no one else's.
 
 use core::num::NonZeroU64;
 
