@@ -17,7 +17,7 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// A frame has come from the port `sender`.
+    /// A frame has come from the port `sender` that others may follow.
     pub(crate) fn heard(&mut self, sender: usize) {
         self.mixed |= self.sender.is_some_and(|other| other != sender);
         self.sender = Some(sender);
@@ -25,12 +25,12 @@ impl Pace {
         self.all += 1;
     }
 
-    /// Whether connections wait.
+    /// Whether what has come waits for more: never while others send as well, whom a flood would keep waiting.
     pub(crate) fn holds(&self) -> bool {
-        self.round > 0 && self.all < MOST_HELD
+        self.round > 0 && self.all < MOST_HELD && !self.mixed
     }
 
-    /// A round is over. Connections had their turn in it, unless they had to wait.
+    /// A round is over. What has come was passed on in it, unless it had to wait.
     pub(crate) fn end_round(&mut self) {
         if self.holds() {
             self.round = 0;
@@ -41,7 +41,7 @@ impl Pace {
 
     /// Whether the only one who sends may have more to say at once, if it is let.
     pub(crate) fn expects_more(&self) -> bool {
-        self.all > 0 && !self.mixed
+        self.all > 0
     }
 }
 
@@ -72,10 +72,12 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_expected_to_go_on_while_others_send() {
+    fn nobody_waits_while_others_send() {
         let mut pace = Pace::default();
         pace.heard(3);
+        assert!(pace.holds());
         pace.heard(4);
+        assert!(!pace.holds());
         pace.end_round();
         assert!(!pace.expects_more());
     }

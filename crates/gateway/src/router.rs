@@ -204,6 +204,7 @@ impl Router {
     fn segment(&mut self, ends: Ends, opens: bool, bytes: &[u8], mac: EthernetAddress, sender: usize) {
         let Self { connections, stack, scratch, .. } = self;
         if let Some(length) = connections.segment(ends, bytes, stack, scratch, self.now) {
+            self.pace.heard(sender);
             return self.reply_packet(length, mac);
         }
         let opened = if opens { self.open(ends, bytes, sender) } else { Opened::No };
@@ -337,11 +338,11 @@ impl Wire for Router {
         self.datagrams_first = !self.datagrams_first;
         let holds = self.pace.holds();
         let Self { connections, datagrams, stack, link, now, .. } = self;
-        let length = if self.datagrams_first || holds {
+        let length = if self.datagrams_first {
             let first = datagrams.next_frame(buffer, link, *now);
-            first.or_else(|| if holds { None } else { connections.next_frame(buffer, stack, link, *now) })
+            first.or_else(|| connections.next_frame(buffer, stack, link, holds, *now))
         } else {
-            let first = connections.next_frame(buffer, stack, link, *now);
+            let first = connections.next_frame(buffer, stack, link, holds, *now);
             first.or_else(|| datagrams.next_frame(buffer, link, *now))
         };
         length.or_else(|| link.ask(buffer, *now)).map(Ok)
@@ -360,7 +361,6 @@ impl Wire for Router {
     }
 
     fn send(&mut self, frame: &[u8], sender: usize) {
-        self.pace.heard(sender);
         match frame::read(frame) {
             Some((mac, Frame::Arp { asks, sender: from, target })) => {
                 self.arp(asks, from, target, mac, sender)

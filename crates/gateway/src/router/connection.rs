@@ -69,6 +69,8 @@ enum Stage {
 pub(super) enum Turn {
     /// It has nothing to do.
     Idle,
+    /// It has to move bytes, when its unikernel has sent all it has.
+    Held,
     /// It has to move bytes, and then to send.
     Queued,
     /// It has moved bytes, and sends.

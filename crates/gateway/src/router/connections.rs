@@ -1,7 +1,8 @@
 //! All TCP connections, and whose turn it is.
 //!
-//! A connection waits in the queue when something has happened to it. When its turn comes, it first moves bytes between its
-//! sockets, and then sends, frame by frame, as the switch asks for them: so what has come in one batch leaves together.
+//! A connection waits in the queue when something has happened to it, unless its unikernel is still sending. When its turn
+//! comes, it first moves bytes between its sockets, and then sends, frame by frame, as the switch asks for them: so what has
+//! come in one batch leaves together.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -26,6 +27,8 @@ pub(super) struct Connections {
     entries: Entries<Box<Connection>>,
     keys: HashMap<Ends, Key>,
     queue: VecDeque<Key>,
+    /// Those to which only their unikernels have said something. They are queued when more of it is not waited for.
+    held: VecDeque<Key>,
     timers: Timers,
     /// Some places that are free, with their buffers.
     spare: Vec<Seat>,
@@ -57,6 +60,7 @@ impl Connections {
             entries: Entries::new(),
             keys: HashMap::new(),
             queue: VecDeque::new(),
+            held: VecDeque::new(),
             timers: Timers::default(),
             spare: Vec::new(),
             by_host: Shares::new(limits.by_host, addresses),
@@ -127,7 +131,14 @@ impl Connections {
         let key = *self.keys.get(&ends)?;
         let connection = self.entries.get_mut(key)?;
         let answer = stack.take(packet, &mut connection.seat.sockets, reply, now);
-        self.queue(key);
+        match connection.turn {
+            Turn::Idle => {
+                connection.turn = Turn::Held;
+                self.held.push_back(key);
+            }
+            Turn::Sending => connection.turn = Turn::Queued,
+            Turn::Held | Turn::Queued => {}
+        }
         Some(answer)
     }
 
@@ -166,17 +177,22 @@ impl Connections {
 
     /// Whether somebody may have something to send.
     pub(super) fn has_queued(&self) -> bool {
-        !self.queue.is_empty()
+        !self.queue.is_empty() || !self.held.is_empty()
     }
 
-    /// Writes the next frame into `buffer`, and returns its length; `None` if nobody has anything to send.
+    /// Writes the next frame into `buffer`, and returns its length; `None` if nobody has anything to send. If it `holds`, those
+    /// wait whose unikernels may have more to say.
     pub(super) fn next_frame(
         &mut self,
         buffer: &mut Buffer,
         stack: &mut Stack,
         link: &mut Link,
+        holds: bool,
         now: Instant,
     ) -> Option<usize> {
+        if !holds {
+            self.release();
+        }
         while let Some(key) = self.queue.front().copied() {
             let Some(connection) = self.entries.get_mut(key) else {
                 self.queue.pop_front();
@@ -254,10 +270,19 @@ impl Connections {
 
     fn queue(&mut self, key: Key) {
         let Some(connection) = self.entries.get_mut(key) else { return };
-        if connection.turn == Turn::Idle {
+        if matches!(connection.turn, Turn::Idle | Turn::Held) {
             self.queue.push_back(key);
         }
         connection.turn = Turn::Queued;
+    }
+
+    /// Queues those that were held, but for those that something else has happened to.
+    fn release(&mut self) {
+        while let Some(key) = self.held.pop_front() {
+            if self.entries.get_mut(key).is_some_and(|connection| connection.turn == Turn::Held) {
+                self.queue(key);
+            }
+        }
     }
 
     /// Ends with a port of the router that no connection to the unikernel's port has.
@@ -300,7 +325,7 @@ mod tests {
         connections.accepted(host.into(), router.into(), guest, &mut stack, start).expect("there is room");
         let mut buffer = [0; MAX_FRAME];
         let mut rest = |connections: &mut Connections, now| {
-            while connections.next_frame(&mut buffer, &mut stack, &mut link, now).is_some() {}
+            while connections.next_frame(&mut buffer, &mut stack, &mut link, false, now).is_some() {}
         };
         rest(&mut connections, start);
         let due = connections.due().expect("nobody waits for ever");
