@@ -80,7 +80,8 @@ impl File {
             writeln!(out, "\n[pci]\nconfig = {}", hexadecimal(config))?;
             writeln!(out, "window = {{ start = {}, size = {} }}", hexadecimal(start), size(length))?;
         }
-        if let Some(Iommu { kind, table, registers, buses }) = &self.iommu {
+        if let Some(Iommu { kind, registers, buses, .. }) = &self.iommu {
+            let (table, kind) = (kind.table(), kind.name());
             writeln!(out, "\n# From the table {table}.\n[iommu]\nkind = \"{kind}\"")?;
             let units: Vec<_> = registers.iter().map(|unit| hexadecimal(*unit)).collect();
             match &units[..] {

@@ -12,36 +12,70 @@ use crate::tree::Tree;
 /// The units of a machine's IOMMU.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Iommu {
-    /// Their kind in machine files.
-    pub(crate) kind: &'static str,
-    /// The table that describes them.
-    pub(crate) table: &'static str,
+    pub(crate) kind: Kind,
     /// Physical addresses of their registers.
     pub(crate) registers: Vec<u64>,
     /// For AMD's, whose tables have room for so many: PCI buses, from bus 0 on.
     pub(crate) buses: Option<usize>,
+    /// Registers of the units that are left out, for they are for other segments of the bus.
+    pub(crate) left_out: Vec<u64>,
+}
+
+/// Whose IOMMU it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Amd,
+    Intel,
+}
+
+impl Kind {
+    /// Its name in machine files.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Amd => "amd",
+            Self::Intel => "intel",
+        }
+    }
+
+    /// The table that describes it.
+    pub(crate) const fn table(self) -> &'static str {
+        match self {
+            Self::Amd => "IVRS",
+            Self::Intel => "DMAR",
+        }
+    }
+
+    /// Bytes of the registers of a unit that the kernel uses.
+    const fn registers_size(self) -> u64 {
+        match self {
+            Self::Amd => 4 * PAGE,
+            Self::Intel => PAGE,
+        }
+    }
 }
 
 /// Reads the table; `None` if there is none of either kind. What some unit lacks, or a card that is behind none of them, makes
 /// all of them useless: then the error says why.
 pub(crate) fn read(tree: &Tree<'_>, cards: &[Device]) -> Result<Option<Iommu>, String> {
-    for (table, kind) in [("DMAR", "intel"), ("IVRS", "amd")] {
-        let bytes = match Table::read(tree, table, "the IOMMU") {
+    for kind in [Kind::Intel, Kind::Amd] {
+        let bytes = match Table::read(tree, kind.table(), "the IOMMU") {
             Ok(found) => found.bytes,
             Err(crate::Lack::Missing { .. }) => continue,
             Err(lack) => return Err(lack.to_string()),
         };
         let units = match kind {
-            "amd" => amd(&bytes),
-            _ => intel(tree, &bytes, cards.len()),
+            Kind::Amd => amd(&bytes),
+            Kind::Intel => intel(tree, &bytes, cards.len()),
         };
-        let units = units.map_err(|why| format!("the table {table} {why}"))?;
+        let mut units = units.map_err(|why| format!("the table {} {why}", kind.table()))?;
         let registers = units.registers(kind)?;
         if let Some(card) = cards.iter().find(|card| !units.confine(&card.address)) {
             return Err(format!("the network card at {} is not behind it", card.address));
         }
-        let buses = (kind == "amd").then(|| buses(tree));
-        return Ok(Some(Iommu { kind, table, registers, buses }));
+        units.elsewhere.sort_unstable();
+        units.elsewhere.dedup();
+        let buses = (kind == Kind::Amd).then(|| buses(tree));
+        return Ok(Some(Iommu { kind, registers, buses, left_out: units.elsewhere }));
     }
     Ok(None)
 }
@@ -55,15 +89,20 @@ struct Units {
     behind: Vec<(u16, u16)>,
     /// Those whose accesses bear the address of another one.
     aliased: Vec<(u16, u16)>,
+    /// The registers of units for other segments of the bus than the first.
+    elsewhere: Vec<u64>,
 }
 
 impl Units {
     /// The registers of every unit, if the kernel can use them all.
-    fn registers(&self, kind: &str) -> Result<Vec<u64>, String> {
+    fn registers(&self, kind: Kind) -> Result<Vec<u64>, String> {
         let mut registers: Vec<u64> = self.found.iter().map(|(address, _)| *address).collect();
         registers.sort_unstable();
         registers.dedup();
-        let size = if kind == "amd" { 4 * PAGE } else { PAGE };
+        let size = kind.registers_size();
+        if registers.windows(2).any(|pair| pair[1] - pair[0] < size) {
+            return Err("the registers of two units overlap".into());
+        }
         if let Some(unit) =
             registers.iter().find(|r| **r == 0 || !r.is_multiple_of(PAGE) || **r > FOUR_GIBIBYTES - size)
         {
@@ -99,6 +138,7 @@ fn intel(tree: &Tree<'_>, table: &[u8], devices: usize) -> Result<Units, String>
             return Err(CUT_OFF.into());
         };
         if segment != 0 {
+            units.elsewhere.push(registers);
             continue;
         }
         units.found.push((
@@ -147,6 +187,7 @@ fn amd(table: &[u8]) -> Result<Units, String> {
             return Err(CUT_OFF.into());
         };
         if segment != 0 {
+            units.elsewhere.push(registers);
             continue;
         }
         // The first kind does not have all features.

@@ -64,7 +64,13 @@ pub fn describe(root: &Path) -> Result<Description, Vec<Lack>> {
         Err(lack) => remarks.push(format!("no PCI devices: {lack}; {}", lack.help())),
     }
     match iommu::read(&tree, &file.devices) {
-        Ok(found) => file.iommu = found,
+        Ok(found) => {
+            let left_out = found.iter().flat_map(|iommu| &iommu.left_out).map(|unit| {
+                format!("the IOMMU at {unit:#x} is left out, so devices behind it are not confined: it is not for the first segment of the bus")
+            });
+            remarks.extend(left_out);
+            file.iommu = found;
+        }
         Err(why) => remarks.push(format!("the IOMMU is left out, so devices are not confined: {why}")),
     }
     if file.processors.apic_ids.len() > MOST_CPUS {

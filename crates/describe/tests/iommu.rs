@@ -63,6 +63,17 @@ fn an_iommu_that_does_not_confine_the_card_is_left_out_with_the_reason() {
 }
 
 #[test]
+fn a_unit_for_another_segment_of_the_bus_is_left_out_and_that_is_said() {
+    let description = described("DMAR", &[QEMU_DMAR, &intel_unit(1, 1, 0xfed9_1000)].concat());
+    assert_eq!(part(&description), "kind = \"intel\"\nregisters = 0xfed9_0000");
+    let [remark] = &description.remarks[..] else { panic!("{:?}", description.remarks) };
+    assert!(
+        remark.starts_with("the IOMMU at 0xfed91000 is left out, so devices behind it are not confined"),
+        "{remark}"
+    );
+}
+
+#[test]
 fn what_a_unit_lacks_is_said_in_the_kernel_s_words() {
     let invalidates_all = QEMU_IVRS.len() - 72 + 24;
     let lacking = changed(QEMU_IVRS, invalidates_all, QEMU_IVRS[invalidates_all] & !(1 << 6));
