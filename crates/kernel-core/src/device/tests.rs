@@ -230,6 +230,15 @@ fn a_device_reaches_no_memory_from_the_first_write_on() {
 }
 
 #[test]
+fn a_device_that_the_firmware_left_running_is_silenced_whatever_it_is() {
+    let (plan, card) = (plan_with_card(), Card::with(ID, 0x1234_5678));
+    card.set(CONFIG + COMMAND, MEMORY | BUS_MASTER);
+    assert!(card.reaches_memory());
+    Function::new(&plan, &plan.devices[0], &card).silence();
+    assert!(!card.reaches_memory());
+}
+
+#[test]
 fn every_interrupt_is_masked_and_goes_to_its_subjects_cpu() {
     let (plan, card) = (plan_with_card(), Card::new());
     set_up(&plan, &card).unwrap();
