@@ -12,6 +12,16 @@ fn a_card_wakes_an_idle_machine() {
 }
 
 #[test]
+fn a_card_behind_intel_s_iommu_wakes_an_idle_machine_of_two_cpus() {
+    // The driver is on CPU 0. With this IOMMU the local APICs are in xAPIC mode, which the CPU would not choose by itself.
+    let ping = "ping 10.0.2.15 10.0.2.2 50";
+    let host = format!("[subject.host]\nunikernel = \"testing/net-peer\"\nbootparams = \"{ping}\"\ncpu = 1");
+    let run = System::described(&format!("machine = \"qemu-q35-vtd\"\ncpus = 2\n{host}")).boot();
+    run.assert_exit(0);
+    run.assert_in_order("host", &["50 of 50 pings answered", "lost 0 frames"]);
+}
+
+#[test]
 fn a_driver_that_waits_for_frames_leaves_the_cpu_halted() {
     let (run, share) = described("serve 10.0.2.15").boot_measured("host", "this is ");
     run.assert_exit(143);

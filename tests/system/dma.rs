@@ -25,7 +25,12 @@ fn a_card_writes_to_no_other_subject_through_an_iommu_and_without_one_it_does() 
         ended.assert_serial("[supervisor] victim: exited with status 0");
         ended.assert_refused(kind, "was kept from memory at 0x");
     }
-    boot(None, attack).assert_serial("[victim] the memory has changed at ");
+    let ended = boot(None, attack);
+    ended.assert_serial("[victim] the memory has changed at ");
+    // Who builds such a system is told, and so is who boots it, in the same words.
+    let warnings = planned(None).warnings;
+    let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+    ended.assert_console(&format!("warning: {}", warning.message()));
 }
 
 #[test]

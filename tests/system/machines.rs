@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -24,6 +25,19 @@ fn what_a_cpu_of_intel_s_kind_lacks_is_said_by_check_and_by_the_kernel_in_the_sa
     assert_same_words(include_str!("../../machines/bochs.toml"), &lacks, emulator, Place::IntelMachine);
 }
 
+#[test]
+fn a_cpu_that_the_machine_does_not_have_is_missed_by_check_and_by_the_kernel_in_the_same_words() {
+    let text = "[subject.hello]\nunikernel = \"hello\"\n[subject.other]\nunikernel = \"hello\"\ncpu = 1\n";
+    let system = System::described(text);
+    let said = said_by_check(&system.description());
+    assert!(said.iter().any(|message| message == "there is no CPU 1"), "{said:?}");
+    let emulator = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/system/qemu-with-one-cpu");
+    let run = system.argument("--smp").argument("2").argument("--emulator").argument(emulator).boot();
+    run.assert_exit(123);
+    let said = |line: &String| line.starts_with("kernel refused: there is no CPU 1: ");
+    assert!(run.kernel_lines().iter().any(said), "{run}");
+}
+
 /// Asserts that the kernel refuses the machine that `emulator` plays, and that this is said, too, when a system is checked for a
 /// machine whose file denies it these features.
 #[track_caller]
@@ -33,7 +47,7 @@ fn assert_same_words(machine: &str, lacks: &[&str], emulator: &str, place: Place
     let script = system.directory.path().join("emulator");
     fs::write(&script, emulator).expect("a script can be written");
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it can be made executable");
-    let said = said_by_check(&system, machine, lacks, subject);
+    let said = said_by_check(&lacking(&system, machine, lacks, subject));
     system = system.argument("--emulator").argument(script);
     let run = system.boot();
     run.assert_exit(123);
@@ -42,8 +56,8 @@ fn assert_same_words(machine: &str, lacks: &[&str], emulator: &str, place: Place
     assert!(said.iter().any(|message| message == refusal), "{refusal:?} is not among {said:#?}");
 }
 
-/// The messages of `check` about a subject on such a machine.
-fn said_by_check(system: &System, machine: &str, lacks: &[&str], subject: &str) -> Vec<String> {
+/// Describes a subject on such a machine. Gives where.
+fn lacking(system: &System, machine: &str, lacks: &[&str], subject: &str) -> PathBuf {
     let mut machine = machine.to_owned();
     for key in lacks {
         assert!(machine.contains(&format!("\n{key} = true\n")), "the machine has {key}");
@@ -54,9 +68,14 @@ fn said_by_check(system: &System, machine: &str, lacks: &[&str], subject: &str) 
     let description = directory.join("lacking-system.toml");
     fs::write(&description, format!("machine = \"lacking.toml\"\n{subject}"))
         .expect("a description can be written");
+    description
+}
+
+/// The messages of `check`.
+fn said_by_check(description: &Path) -> Vec<String> {
     let checked = Command::new(env!("CARGO_BIN_EXE_palisade"))
         .args(["check", "--json"])
-        .arg(&description)
+        .arg(description)
         .output()
         .expect("the command starts");
     assert_eq!(checked.status.code(), Some(125), "{checked:?}");

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 use palisade_abi::boot_info;
 use palisade_abi::needs::{self, Feature};
-use palisade_abi::plan::{self, MemoryRange, NONE, Plan, PlanError, bar_flags};
+use palisade_abi::plan::{self, MemoryRange, NONE, Plan, PlanError, bar_flags, iommu_kind};
 use palisade_abi::subject_info;
 use palisade_abi::volatile::Memory;
 use palisade_kernel_core::clock::Clock;
@@ -13,7 +13,7 @@ use palisade_kernel_core::mailbox::Mailboxes;
 use palisade_kernel_core::memory_map;
 use palisade_kernel_core::rendezvous::{Comparison, StartLine};
 
-use crate::arch::apic::{self, LocalApic};
+use crate::arch::apic::{self, LocalApic, Modes};
 use crate::arch::extended_state::ExtendedState;
 use crate::arch::svm::Svm;
 use crate::arch::tables::{self, CpuData};
@@ -75,7 +75,11 @@ extern "C" fn kernel_start_rust(magic: u32, information: u32) -> ! {
     // SAFETY: the boot tables are in use; all memory that the plan uses was found in the loader's map, where no device is.
     unsafe { apic::mask_interrupt_controllers() };
     // SAFETY: the plan names the local APIC; the boot tables map it, and the processor's own range registers keep it uncached.
-    let apic = unsafe { LocalApic::enable(plan.header.local_apic) };
+    let Some(apic) = (unsafe { LocalApic::enable(plan.header.local_apic, apic_modes(&plan)) }) else {
+        refuse(&[Part::Text(
+            "the firmware keeps the local APIC in x2APIC mode, which the format of the IOMMU's interrupts is not for",
+        )])
+    };
     check_cpus(&plan, &apic);
     let Some(speeds) = calibrate::measure(&apic, plan.header.pm_timer_port) else {
         refuse(&[Part::Text("one of the clocks to measure against each other does not move")]);
@@ -118,7 +122,7 @@ fn start_other(system: &System, cpu: &plan::Cpu, number: u64) {
     let patience = system.clock.ticks(PATIENCE_US);
     let Some(difference) = system.comparison.ask(processor::ordered_tsc, patience) else {
         refuse(&[
-            Part::Text("there is no CPU "),
+            Part::Text(needs::NO_CPU),
             Part::Decimal(number),
             Part::Text(": none with the APIC identifier "),
             Part::Decimal(cpu.apic_id.into()),
@@ -227,6 +231,11 @@ fn check_memory(plan: &Plan<'_>, map: Result<MemoryMap, NoMap>) {
     }
 }
 
+/// The builder makes the interrupt table of Intel's IOMMU in the short format, which is for xAPIC mode (VT-d specification, 9.10).
+fn apic_modes(plan: &Plan<'_>) -> Modes {
+    if plan.iommus.iter().any(|iommu| iommu.kind == iommu_kind::INTEL) { Modes::Mapped } else { Modes::Both }
+}
+
 /// Interrupts are sent to the identifiers that the plan has.
 fn check_cpus(plan: &Plan<'_>, apic: &LocalApic) {
     let own = processor::apic_id();
@@ -241,7 +250,7 @@ fn check_cpus(plan: &Plan<'_>, apic: &LocalApic) {
     }
     if let Some(cpu) = plan.cpus.iter().find(|cpu| !apic.reaches(cpu.apic_id)) {
         refuse(&[
-            Part::Text("the CPU has no x2APIC mode, which the APIC identifier "),
+            Part::Text("the local APIC is not in x2APIC mode, which the APIC identifier "),
             Part::Decimal(cpu.apic_id.into()),
             Part::Text(" needs"),
         ]);

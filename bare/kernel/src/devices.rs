@@ -1,14 +1,15 @@
 //! The plan's devices at boot: checked, placed and silent before anything of theirs could reach memory.
 
-use palisade_abi::plan::{Device, Plan};
+use palisade_abi::needs;
+use palisade_abi::plan::{self, Device, Plan};
 use palisade_kernel_core::device::{DeviceRegisters, Function, Problem, others};
 
-use crate::console::Part;
+use crate::console::{self, Part};
 use crate::fatal::refuse;
 use crate::iommus;
 
 /// Takes memory from all devices that the firmware may have left running, turns the IOMMUs on, and prepares the plan's devices. Refuses
-/// if something is not as the plan says.
+/// if something is not as the plan says, and warns of devices that no IOMMU confines.
 pub(crate) fn set_up(plan: &Plan<'_>, registers: &impl DeviceRegisters) {
     others::silence(plan, registers);
     for record in plan.devices {
@@ -25,6 +26,12 @@ pub(crate) fn set_up(plan: &Plan<'_>, registers: &impl DeviceRegisters) {
     for record in plan.devices {
         if let Err(problem) = Function::new(plan, record, registers).set_up() {
             refuse_device(record, problem);
+        }
+        if plan.iommus.is_empty() {
+            console::line(
+                "warning: ",
+                &[Part::Text(plan::name(&record.name)), Part::Text(needs::UNCONFINED)],
+            );
         }
     }
 }

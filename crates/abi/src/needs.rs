@@ -73,5 +73,7 @@ impl Feature {
 pub const CPU_HAS_NO: &str = "the CPU has no ";
 /// What is said in place of that where a processor has no virtualisation extension at all.
 pub const NO_EXTENSION: &str = "the CPU has neither SVM (AMD-V) nor VT-x (Intel)";
+/// Before the number of a CPU that is not there.
+pub const NO_CPU: &str = "there is no CPU ";
 /// Behind the name of a device that a system uses on a machine without an IOMMU. It is a warning: such a system runs.
 pub const UNCONFINED: &str = " can read and overwrite all memory of the machine: no IOMMU confines it";

@@ -1,7 +1,8 @@
 //! The local APIC (AMD APM volume 2, chapter 16): the timer that ends a subject's run, end-of-interrupt, and messages to other
 //! CPUs.
 //!
-//! x2APIC mode where the processor has it; the memory-mapped registers otherwise (QEMU's deterministic mode needs those).
+//! x2APIC mode where the processor has it and the plan allows it; the memory-mapped registers otherwise (QEMU's deterministic mode
+//! needs those).
 
 use core::ptr;
 
@@ -23,6 +24,15 @@ enum Registers {
     Mapped(u64),
 }
 
+/// The modes that local APICs may be used in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Modes {
+    /// x2APIC mode where the processor has it.
+    Both,
+    /// The older one, with memory-mapped registers.
+    Mapped,
+}
+
 /// Vector of the timer.
 pub(crate) const TIMER_VECTOR: u8 = 0xf0;
 /// Vector by which another CPU says that there are events to look at.
@@ -33,15 +43,15 @@ pub(crate) const STOP_VECTOR: u8 = 0xf2;
 pub(crate) const SPURIOUS_VECTOR: u8 = 0xff;
 
 impl LocalApic {
-    /// Enables this CPU's local APIC, whose registers are at `address` if they are mapped.
+    /// Enables this CPU's local APIC, whose registers are at `address` if they are mapped. `None` if the firmware keeps it in a mode
+    /// that is not among `modes`.
     ///
     /// # Safety
     /// `address` is the local APIC's page, mapped uncached.
-    pub(crate) unsafe fn enable(address: u64) -> Self {
-        let x2 = processor::cpuid(1, 0)[2] & 1 << 21 != 0;
+    pub(crate) unsafe fn enable(address: u64, modes: Modes) -> Option<Self> {
+        let x2 = modes == Modes::Both && x2_exists();
         let apic = Self { registers: if x2 { Registers::X2 } else { Registers::Mapped(address) }, ratio: 0 };
-        apic.prepare();
-        apic
+        apic.prepare().then_some(apic)
     }
 
     /// Enables the local APIC of this CPU as that of the CPU which calibrated this one. `false` if it cannot work the same way.
@@ -49,23 +59,34 @@ impl LocalApic {
     /// # Safety
     /// As for [`LocalApic::enable`]: the page is mapped here too.
     pub(crate) unsafe fn enable_too(&self) -> bool {
-        let x2 = processor::cpuid(1, 0)[2] & 1 << 21 != 0;
-        if x2 != matches!(self.registers, Registers::X2) {
+        if matches!(self.registers, Registers::X2) && !x2_exists() || !self.prepare() {
             return false;
         }
-        self.prepare();
         self.write(LVT_TIMER, u32::from(TIMER_VECTOR));
         true
     }
 
-    fn prepare(&self) {
+    /// `false` if the APIC cannot be put into its mode.
+    fn prepare(&self) -> bool {
         // SAFETY: the register exists on every 64-bit processor; the APIC interrupts only through vectors set below. CPUID
         // announces x2APIC mode where it is chosen.
         unsafe {
-            let base = read_msr(APIC_BASE) | APIC_ENABLED;
-            write_msr(APIC_BASE, base);
-            if matches!(self.registers, Registers::X2) {
-                write_msr(APIC_BASE, base | APIC_X2);
+            let base = read_msr(APIC_BASE);
+            match self.registers {
+                Registers::X2 => {
+                    write_msr(APIC_BASE, base | APIC_ENABLED);
+                    write_msr(APIC_BASE, base | APIC_ENABLED | APIC_X2);
+                }
+                Registers::Mapped(_) => {
+                    if base & APIC_X2 != 0 {
+                        if x2_is_locked() {
+                            return false;
+                        }
+                        // No other way leads back (Intel SDM volume 3, section 11.12.5).
+                        write_msr(APIC_BASE, base & !(APIC_ENABLED | APIC_X2));
+                    }
+                    write_msr(APIC_BASE, base & !APIC_X2 | APIC_ENABLED);
+                }
             }
         }
         self.end_what_the_firmware_left();
@@ -76,6 +97,7 @@ impl LocalApic {
         }
         self.write(TIMER_DIVIDE, 0b1011); // by 1
         self.write(LVT_TIMER, MASKED | u32::from(TIMER_VECTOR));
+        true
     }
 
     /// Whether messages reach the CPU with this identifier: without x2APIC mode an identifier has 8 bits, of which all ones are everybody.
@@ -189,6 +211,21 @@ impl LocalApic {
     }
 }
 
+fn x2_exists() -> bool {
+    processor::cpuid(1, 0)[2] & 1 << 21 != 0
+}
+
+/// Whether the firmware has barred the way back from x2APIC mode (Intel SDM volume 4, IA32_XAPIC_DISABLE_STATUS).
+fn x2_is_locked() -> bool {
+    let announced = processor::cpuid(0, 0)[0] >= 7 && processor::cpuid(7, 0)[3] & 1 << 29 != 0;
+    // SAFETY: each register is read only if what was read before announces it.
+    announced
+        && unsafe {
+            read_msr(ARCHITECTURAL_CAPABILITIES) & X2_LOCK_EXISTS != 0
+                && read_msr(XAPIC_DISABLE_STATUS) & X2_LOCKED != 0
+        }
+}
+
 /// Masks every input of the legacy interrupt controllers and of the I/O APIC (Intel 82093AA data sheet, section 3.2): no subject owns
 /// one of its pins, and the firmware may have left any of them open. Without an I/O APIC at the usual address that is left.
 ///
@@ -224,6 +261,11 @@ const APIC_BASE: u32 = 0x1b;
 const APIC_ENABLED: u64 = 1 << 11;
 const APIC_X2: u64 = 1 << 10;
 const X2_FIRST: u32 = 0x800;
+const ARCHITECTURAL_CAPABILITIES: u32 = 0x10a;
+/// Among them: the next register exists.
+const X2_LOCK_EXISTS: u64 = 1 << 21;
+const XAPIC_DISABLE_STATUS: u32 = 0xbd;
+const X2_LOCKED: u64 = 1 << 0;
 const MASKED: u32 = 1 << 16;
 // Registers by their offset in the page; in x2APIC mode a register's MSR is 800h plus a sixteenth of it.
 const TASK_PRIORITY: u32 = 0x80;

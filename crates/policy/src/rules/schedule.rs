@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use palisade_abi::layout::MAX_CPUS;
+use palisade_abi::needs::NO_CPU;
 
 use super::{Check, Rule};
 use crate::allocate::frames_of;
@@ -59,12 +60,12 @@ fn check_cpus_exist(system: &System, problems: &Collector) {
     let existing = machine.value.machine.cpus.min(MAX_CPUS as u16);
     for cpu in named_cpus(system).filter(|cpu| cpu.value >= existing) {
         problems.add(
-            Problem::error(&CPU_EXISTS, format!("there is no CPU {}", cpu.value))
-                .at(&cpu.place, "no such CPU")
-                .help(format!(
+            Problem::error(&CPU_EXISTS, format!("{NO_CPU}{}", cpu.value)).at(&cpu.place, "no such CPU").help(
+                format!(
                     "{} has {existing}, counted from 0; give it more with `cpus = N` or --smp N",
                     machine.value.machine.name
-                )),
+                ),
+            ),
         );
     }
 }
