@@ -77,7 +77,7 @@ extern "C" fn kernel_start_rust(magic: u32, information: u32) -> ! {
     // SAFETY: the plan names the local APIC; the boot tables map it, and the processor's own range registers keep it uncached.
     let Some(apic) = (unsafe { LocalApic::enable(plan.header.local_apic, apic_modes(&plan)) }) else {
         refuse(&[Part::Text(
-            "the firmware keeps the local APIC in x2APIC mode, which the format of the IOMMU's interrupts is not for",
+            "the firmware keeps the local APIC in x2APIC mode, in which interrupts of devices may not arrive",
         )])
     };
     check_cpus(&plan, &apic);
@@ -231,9 +231,11 @@ fn check_memory(plan: &Plan<'_>, map: Result<MemoryMap, NoMap>) {
     }
 }
 
-/// The builder makes the interrupt table of Intel's IOMMU in the short format, which is for xAPIC mode (VT-d specification, 9.10).
+/// Messages of devices are in the short format, which is for xAPIC mode (VT-d specification, 9.10). Only AMD's IOMMU turns them into
+/// something that arrives in either mode.
 fn apic_modes(plan: &Plan<'_>) -> Modes {
-    if plan.iommus.iter().any(|iommu| iommu.kind == iommu_kind::INTEL) { Modes::Mapped } else { Modes::Both }
+    let translated = plan.iommus.iter().any(|iommu| iommu.kind == iommu_kind::AMD);
+    if translated || plan.interrupts.is_empty() { Modes::Both } else { Modes::Mapped }
 }
 
 /// Interrupts are sent to the identifiers that the plan has.

@@ -34,7 +34,7 @@ pub(crate) static APIC_IDS: Rule = Rule {
 
 pub(crate) static APIC_REACH: Rule = Rule {
     id: "apic-reach",
-    specification: "Devices interrupt CPUs whose local APIC identifier is 254 at most, and behind Intel's IOMMU every CPU has such a one.",
+    specification: "Devices interrupt CPUs whose local APIC identifier is 254 at most, and every CPU has such a one unless AMD's IOMMU remaps their interrupts.",
     check: Check::Plan(check_apic_reach),
 };
 
@@ -133,18 +133,20 @@ fn check_apic_ids(system: &System, problems: &Collector) {
 }
 
 fn check_apic_reach(plan: &Plan, problems: &Collector) {
-    // Its table of interrupts is in the short format, and the local APICs are in the mode that goes with it.
-    let every_cpu = plan.machine.iommu.as_ref().is_some_and(|iommu| iommu.kind == IommuKind::Intel);
+    // Otherwise all local APICs are in the mode that the devices' messages are for.
+    let is_any_mode = plan.machine.iommu.as_ref().is_some_and(|iommu| iommu.kind == IommuKind::Amd);
     for (number, cpu) in plan.cpus.iter().enumerate().filter(|(_, cpu)| cpu.apic_id > LAST_APIC_ID) {
-        let driven = |device: &&Device| usize::from(plan.subjects[usize::from(device.subject)].cpu) == number;
-        let who = match plan.devices.iter().find(driven) {
-            Some(device) => format!("`{}` does not reach", device.hardware.name),
-            None if every_cpu => "behind Intel's IOMMU nothing reaches".to_owned(),
-            None => continue,
+        let driver = |device: &Device| usize::from(plan.subjects[usize::from(device.subject)].cpu);
+        let Some(device) = plan.devices.iter().find(|device| !is_any_mode || driver(device) == number) else {
+            continue;
         };
+        let name = &device.hardware.name;
         problems.add(
-            Problem::error(&APIC_REACH, format!("{who} CPU {number}: its local APIC identifier is {}", cpu.apic_id))
-                .help("list another CPU at this place of `apic_ids` in the machine file: one with an identifier up to 254"),
+            Problem::error(
+                &APIC_REACH,
+                format!("interrupts like those of `{name}` do not reach CPU {number}: its local APIC identifier is {}", cpu.apic_id),
+            )
+            .help("list another CPU at this place of `apic_ids` in the machine file: one with an identifier up to 254"),
         );
     }
 }
@@ -225,5 +227,5 @@ fn may_map(device: &Device, phys: u64, region: &Region) -> bool {
     }
 }
 
-/// The last one in messages of devices and in the short format of Intel's IOMMU (VT-d specification, 9.10): 255 is every CPU.
+/// The last one in messages of devices, remapped or not (Intel SDM volume 3, 11.11.1): 255 is every CPU.
 const LAST_APIC_ID: u32 = 254;

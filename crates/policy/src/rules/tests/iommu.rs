@@ -134,20 +134,28 @@ fn a_card_is_told_the_driver_s_addresses_where_an_iommu_translates_them() {
 
 #[test]
 fn a_cpu_that_no_message_of_a_device_reaches_is_refused_where_one_is_sent() {
-    let message = |machine: &str, unikernel: &str| {
+    let message = |machine: &str, ids: &str, system: &str| {
         let (_, text) = BUILT_IN_MACHINES.iter().find(|(name, _)| *name == machine).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("large.toml");
-        fs::write(&path, text.replacen("cpus = 1", "cpus = 1\napic_ids = [255]", 1)).unwrap();
-        let planned = plan(&format!("machine = {path:?}\n[subject.a]\nunikernel = \"{unikernel}\"\n"));
+        fs::write(&path, text.replacen("cpus = 1", &format!("cpus = 2\napic_ids = {ids}"), 1)).unwrap();
+        let planned = plan(&format!("machine = {path:?}\n{system}"));
         planned.err().map(|problems| {
             let all: Vec<_> = problems.iter().map(|p| format!("{}: {}", p.rule().id, p.message())).collect();
             all.join("; ")
         })
     };
-    let refused = |who: &str| Some(format!("apic-reach: {who} CPU 0: its local APIC identifier is 255"));
-    assert_eq!(message("qemu-q35", "hello"), None);
-    assert_eq!(message("qemu-q35", "website"), refused("`net0` does not reach"));
-    assert_eq!(message("qemu-q35-vtd", "hello"), refused("behind Intel's IOMMU nothing reaches"));
-    assert_eq!(message("qemu-q35-vtd", "website"), refused("`net0` does not reach"));
+    let refused = |cpu: u16| {
+        let what = "apic-reach: interrupts like those of `net0` do not reach";
+        Some(format!("{what} CPU {cpu}: its local APIC identifier is 255"))
+    };
+    let site = "[subject.a]\nunikernel = \"website\"\n";
+    let two = format!("{site}[subject.b]\nunikernel = \"hello\"\ncpu = 1\n");
+    assert_eq!(message("qemu-q35-vtd", "[255, 1]", &hello_with("")), None, "there are no devices");
+    for machine in ["qemu-q35", "qemu-q35-vtd"] {
+        assert_eq!(message(machine, "[255, 1]", site), refused(0));
+        assert_eq!(message(machine, "[254, 255]", site), None, "the other CPU is not used");
+    }
+    assert_eq!(message("qemu-q35", "[0, 255]", &two), None, "AMD's IOMMU");
+    assert_eq!(message("qemu-q35-vtd", "[0, 255]", &two), refused(1));
 }
