@@ -27,18 +27,14 @@ pub(super) fn read(fields: &Fields<'_>, occupied: &[Occupied], problems: &Collec
         table.missing("kind", "say what it is: kind = \"amd\" or kind = \"intel\"");
     }
     let kind = table.choice("kind", &KINDS);
-    if !table.has("registers")
-        || table
-            .node("registers")
-            .is_some_and(|node| matches!(&node.value, Value::Array(items) if items.is_empty()))
-    {
-        table.missing("registers", "give the address of its registers: registers = 0xfed8_0000");
-    }
     let listed = match table.node("registers") {
         Some(Node { value: Value::Array(items), .. }) => items.as_slice(),
         Some(one) => slice::from_ref(one),
         None => &[],
     };
+    if listed.is_empty() {
+        table.missing("registers", "give the address of its registers: registers = 0xfed8_0000");
+    }
     let listed = listed.iter().map(|node| integer_of(node, "registers", 0..=u64::from(u32::MAX), problems));
     let listed: Option<Vec<_>> = listed.collect();
     let buses = table.integer("buses", 1..=MOST_BUSES).map_or(MOST_BUSES, |buses| buses.value);
