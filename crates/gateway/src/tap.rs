@@ -145,3 +145,105 @@ impl World for Tap {
 const ROOM: usize = 256;
 /// How long a device that cannot be read is left alone.
 const PAUSE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::joined::tests::frame;
+    use super::segment::{ACK, PSH};
+    use super::*;
+
+    #[test]
+    fn what_was_joined_and_is_cut_again_is_what_it_was() {
+        let mut numbers = Numbers(7);
+        for _ in 0..50 {
+            // Four connections in each family, in any order.
+            let mut next = [0_u32; 8];
+            let mut sent: [Vec<Vec<u8>>; 8] = Default::default();
+            let mut outgoing = Outgoing::default();
+            for _ in 0..200 {
+                let connection = numbers.below(8);
+                let length = [1400, 1400, 1400, 1400, 1, 700][numbers.below(6)];
+                let payload: Vec<u8> = (0..length).map(|_| numbers.below(256) as u8).collect();
+                let flags = [ACK, ACK, ACK | PSH][numbers.below(3)];
+                let frame = frame(connection < 4, connection as u16, next[connection], &payload, flags);
+                next[connection] += length as u32;
+                outgoing.add(&frame);
+                sent[connection].push(frame);
+            }
+            let mut received: [Vec<Vec<u8>>; 8] = Default::default();
+            let mut count = 0;
+            assert!(outgoing.leave(|bytes| {
+                count += 1;
+                for frame in cut(bytes) {
+                    let port = if frame[12] == 8 { 34 } else { 54 };
+                    received[usize::from(frame[port + 1])].push(frame);
+                }
+                true
+            }));
+            assert!(count < 150, "{count}");
+            for (sent, received) in sent.iter().flatten().zip(received.iter().flatten()) {
+                assert_eq!(essence(sent), essence(received));
+            }
+        }
+    }
+
+    #[test]
+    fn frames_of_any_bytes_are_neither_lost_nor_the_end() {
+        let mut numbers = Numbers(11);
+        let mut outgoing = Outgoing::default();
+        let mut sequence = 0;
+        for _ in 0..20_000 {
+            let length = numbers.below(1400) as u32;
+            let mut frame = frame(numbers.below(2) == 0, 80, sequence, &vec![1; length as usize], ACK);
+            sequence += length;
+            for _ in 0..numbers.below(3) {
+                // In the headers, most of them.
+                let at = numbers.below(60).min(frame.len() - 1);
+                frame[at] = numbers.below(256) as u8;
+            }
+            frame.truncate(frame.len() - numbers.below(3));
+            outgoing.add(&frame);
+            if outgoing.len() >= 200 {
+                assert!(outgoing.leave(|bytes| !cut(bytes).is_empty()));
+            }
+        }
+    }
+
+    /// All frames of what was handed to a device, read from another one.
+    fn cut(bytes: &[u8]) -> Vec<Vec<u8>> {
+        let mut incoming = Incoming::new();
+        incoming.room()[..bytes.len()].copy_from_slice(bytes);
+        let mut buffer = [0; MAX_FRAME];
+        let mut frames = Vec::new();
+        let mut length = incoming.first(bytes.len(), &mut buffer);
+        while let Some(whole) = length {
+            frames.push(buffer[..whole].to_vec());
+            length = incoming.next(&mut buffer);
+        }
+        assert!(!incoming.has_more());
+        frames
+    }
+
+    /// A frame without what may change on its way: IPv4's identification and checksum, and TCP's checksum and flag PSH.
+    fn essence(frame: &[u8]) -> Vec<u8> {
+        let mut essence = frame.to_vec();
+        let tcp = if frame[12] == 8 { 34 } else { 54 };
+        if frame[12] == 8 {
+            essence[18..20].fill(0);
+            essence[24..26].fill(0);
+        }
+        essence[tcp + 13] &= !PSH;
+        essence[tcp + 16..tcp + 18].fill(0);
+        essence
+    }
+
+    /// Numbers that are the same each time (Knuth's generator, MMIX).
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn below(&mut self, limit: usize) -> usize {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) as usize % limit
+        }
+    }
+}

@@ -180,7 +180,7 @@ const MOST_FLOWS: usize = 32;
 const MOST_PACKET: usize = 65_535;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use smoltcp::phy::ChecksumCapabilities;
     use smoltcp::wire::{IpAddress, IpProtocol, IpRepr, TcpPacket, TcpSeqNumber};
 
@@ -302,7 +302,7 @@ mod tests {
     }
 
     /// A frame as a unikernel's stack makes it.
-    fn frame(is_ipv4: bool, port: u16, sequence: u32, payload: &[u8], flags: u8) -> Vec<u8> {
+    pub(crate) fn frame(is_ipv4: bool, port: u16, sequence: u32, payload: &[u8], flags: u8) -> Vec<u8> {
         let (from, to) = addresses(is_ipv4);
         let repr = IpRepr::new(from, to, IpProtocol::Tcp, 20 + payload.len(), 64);
         let mut bytes = vec![2; ETHERNET + repr.buffer_len()];
