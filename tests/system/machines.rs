@@ -38,15 +38,43 @@ fn a_cpu_that_the_machine_does_not_have_is_missed_by_check_and_by_the_kernel_in_
     assert!(run.kernel_lines().iter().any(said), "{run}");
 }
 
+#[test]
+fn an_iommu_that_is_missing_or_lacks_something_is_refused_by_the_kernel() {
+    // `machine describe` leaves out units that lack something, in these words.
+    for (machine, device, instead, refusal) in [
+        ("qemu-q35", "amd-iommu", "pci-testdev", "the IOMMU at 0xfed80000 is missing"),
+        ("qemu-q35-vtd", "intel-iommu", "pci-testdev", "the IOMMU at 0xfed90000 is missing"),
+        (
+            "qemu-q35-vtd",
+            "intel-iommu",
+            "intel-iommu,intremap=on,aw-bits=39",
+            "the IOMMU at 0xfed90000 has no addresses of 48 bits",
+        ),
+        (
+            "qemu-q35-vtd",
+            "intel-iommu",
+            "intel-iommu,intremap=off,aw-bits=48",
+            "the IOMMU at 0xfed90000 has no interrupt remapping",
+        ),
+    ] {
+        let system =
+            System::described(&format!("machine = \"{machine}\"\n[subject.hello]\nunikernel = \"hello\"\n"));
+        let text = format!("#!/bin/bash\nexec qemu-system-x86_64 \"${{@/#{device},*/{instead}}}\"\n");
+        let emulator = script(&system, &text);
+        let run = system.argument("--emulator").argument(emulator).boot();
+        run.assert_exit(123);
+        let refusal = format!("kernel refused: {refusal}");
+        assert!(run.kernel_lines().contains(&refusal), "no {refusal:?}; {run}");
+    }
+}
+
 /// Asserts that the kernel refuses the machine that `emulator` plays, and that this is said, too, when a system is checked for a
 /// machine whose file denies it these features.
 #[track_caller]
 fn assert_same_words(machine: &str, lacks: &[&str], emulator: &str, place: Place) {
     let subject = "[subject.hello]\nunikernel = \"hello\"\n";
     let mut system = System::described(subject).at(place);
-    let script = system.directory.path().join("emulator");
-    fs::write(&script, emulator).expect("a script can be written");
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it can be made executable");
+    let script = script(&system, emulator);
     let said = said_by_check(&lacking(&system, machine, lacks, subject));
     system = system.argument("--emulator").argument(script);
     let run = system.boot();
@@ -54,6 +82,14 @@ fn assert_same_words(machine: &str, lacks: &[&str], emulator: &str, place: Place
     let lines = run.kernel_lines();
     let refusal = lines.iter().find_map(|line| line.strip_prefix("kernel refused: ")).expect("it is refused");
     assert!(said.iter().any(|message| message == refusal), "{refusal:?} is not among {said:#?}");
+}
+
+/// An emulator that is this script. Gives where.
+fn script(system: &System, text: &str) -> PathBuf {
+    let script = system.directory.path().join("emulator");
+    fs::write(&script, text).expect("a script can be written");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it can be made executable");
+    script
 }
 
 /// Describes a subject on such a machine. Gives where.

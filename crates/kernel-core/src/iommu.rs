@@ -117,6 +117,12 @@ impl<'a, R: DeviceRegisters> Iommu<'a, R> {
     }
 }
 
+/// Whether this is what is read where nothing answers: ones, in QEMU zeros. (AMD's first units have no features to be read
+/// either, and lack what the kernel needs.)
+const fn is_nothing(capabilities: u64) -> bool {
+    capabilities == 0 || capabilities == u64::MAX
+}
+
 /// The message with which a device raises the remapped interrupt with this index: address and data.
 #[must_use]
 pub const fn message(record: &plan::Iommu, index: u16) -> (u32, u32) {

@@ -2,13 +2,13 @@
 
 use palisade_abi::layout::PAGE;
 
-use super::{Fault, INTERRUPT_ADDRESS, Iommu, Problem};
+use super::{Fault, INTERRUPT_ADDRESS, Iommu, Problem, is_nothing};
 use crate::device::DeviceRegisters;
 
 impl<R: DeviceRegisters> Iommu<'_, R> {
     pub(super) fn set_up_amd(&self) -> Result<(), Problem> {
         let features = self.read_wide(FEATURES);
-        if features == u64::MAX {
+        if is_nothing(features) {
             return Err(Problem::Missing);
         }
         if let Some(what) = lack(features) {

@@ -3,13 +3,13 @@
 
 use palisade_abi::layout::{self, PAGE};
 
-use super::{Fault, INTERRUPT_ADDRESS, Iommu, Problem};
+use super::{Fault, INTERRUPT_ADDRESS, Iommu, Problem, is_nothing};
 use crate::device::DeviceRegisters;
 
 impl<R: DeviceRegisters> Iommu<'_, R> {
     pub(super) fn set_up_intel(&self, devices: usize) -> Result<(), Problem> {
         let (capabilities, extended) = (self.read_wide(CAPABILITIES), self.read_wide(EXTENDED_CAPABILITIES));
-        if capabilities == u64::MAX {
+        if is_nothing(capabilities) {
             return Err(Problem::Missing);
         }
         if let Some(what) = lack(capabilities, extended, devices) {

@@ -200,9 +200,11 @@ fn intel_is_on_with_the_plan_s_tables_and_after_it_has_forgotten_everything() {
 #[test]
 fn a_unit_that_is_missing_or_lacks_something_is_refused() {
     for kind in [AMD, INTEL] {
-        assert_eq!(Unit::new(kind, &[]).set_up(), Err(Problem::Missing));
+        assert_eq!(Unit::new(kind, &[]).set_up(), Err(Problem::Missing), "ones");
+        let zeros = [0x08, 0x0c, 0x10, 0x30, 0x34].map(|register| (register, 0));
+        assert_eq!(Unit::new(kind, &zeros).set_up(), Err(Problem::Missing));
     }
-    let amd = Unit::new(AMD, &[(0x30, 0), (0x34, 0)]);
+    let amd = Unit::new(AMD, &[(0x30, 1), (0x34, 0)]);
     assert_eq!(amd.set_up(), Err(Problem::Lacks("command that invalidates everything")));
     for (offset, bit, what) in [
         (0x08, 1 << 10, "addresses of 48 bits"),
