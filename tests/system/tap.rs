@@ -93,7 +93,7 @@ fn make_tap() {
     ] {
         let done = Command::new("ip").args(arguments.split(' ')).status();
         let done = done.expect("these tests need ip (of iproute2)");
-        assert!(done.success(), "these tests need a network and a tap device of their own: ip {arguments}");
+        assert!(done.success(), "these tests need a network of their own and /dev/net/tun: ip {arguments}");
     }
 }
 

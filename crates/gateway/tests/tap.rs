@@ -91,7 +91,7 @@ fn a_unikernel_is_reached_through_a_tap_device() {
 fn inside_a_network_of_its_own() {
     for command in ["tuntap add dev tap0 mode tap", "addr add 10.0.2.2/24 dev tap0", "link set tap0 up"] {
         let status = Command::new("ip").args(command.split(' ')).status().expect("ip (of iproute2) is there");
-        assert!(status.success(), "these tests need a network and a tap device of their own: ip {command}");
+        assert!(status.success(), "these tests need a network of their own and /dev/net/tun: ip {command}");
     }
     let mut served = Served::with_tap(open_tap(b"tap0").expect("it was made"));
     let guest = served.guest();
