@@ -116,6 +116,19 @@ fn an_old_report_does_not_count_after_a_restart() {
 }
 
 #[test]
+fn whoever_was_started_by_others_while_he_waited_is_not_started_again() {
+    let (mut unit, record) = (Unit::new(), record(Restart::Always));
+    let _ = unit.step(&record, ended(1, fault()), 0);
+    let until = unit.deadline().unwrap();
+    assert!(matches!(unit.step(&record, running(2), until - 1), Step::Nothing));
+    assert_eq!(unit.deadline(), None);
+    assert!(matches!(unit.step(&record, running(2), until), Step::Nothing));
+    assert!(matches!(unit.step(&record, ended(2, fault()), until), Step::Report(Ending::Faulted(_))));
+    // One that has ended again before anybody looked is another end to deal with.
+    assert!(matches!(unit.step(&record, ended(3, fault()), until), Step::Report(Ending::Faulted(_))));
+}
+
+#[test]
 fn the_system_is_over_when_all_unikernels_are() {
     let mut units = [Unit::new(); MAX_SUBJECTS];
     let service = Record { unikernel: 0, ..record(Restart::Never) };
