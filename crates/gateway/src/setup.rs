@@ -34,7 +34,7 @@ pub struct Port {
     pub device: String,
     /// The channel to the unikernel, which this process writes.
     pub input: Shared<'static>,
-    /// The channel from it.
+    /// The channel from it, which this process only reads.
     pub output: Shared<'static>,
     /// What it does after an overrun of `input`.
     pub overruns: Overruns,

@@ -11,6 +11,7 @@
 #![deny(unsafe_code)]
 
 mod addresses;
+mod capabilities;
 mod clock;
 mod confine;
 mod content;

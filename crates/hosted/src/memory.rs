@@ -60,14 +60,30 @@ impl Drop for SharedMemory {
     }
 }
 
+/// What this process may do with memory that another one has made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Read it. Nothing may be stored through the result.
+    Read,
+    /// Read and write it.
+    Write,
+}
+
 /// A part of memory that another process has made, mapped for as long as this process lives.
-pub(crate) fn map_for_good(descriptor: &OwnedFd, offset: u64, size: u64) -> io::Result<Shared<'static>> {
+pub(crate) fn map_for_good(
+    descriptor: &OwnedFd,
+    (offset, size): (u64, u64),
+    access: Access,
+) -> io::Result<Shared<'static>> {
     let length = usize::try_from(size).map_err(|_| Errno::INVAL)?;
-    let rights = ProtFlags::READ | ProtFlags::WRITE;
+    let rights = match access {
+        Access::Read => ProtFlags::READ,
+        Access::Write => ProtFlags::READ | ProtFlags::WRITE,
+    };
     // SAFETY: Linux chooses an address where nothing else is.
     let address = unsafe { mmap(ptr::null_mut(), length, rights, MapFlags::SHARED, descriptor, offset) }?;
-    // SAFETY: it was just mapped, writable, and nobody unmaps it. This process reaches it through `Shared` only. The host
-    // has sealed its size.
+    // SAFETY: it was just mapped, and nobody unmaps it. This process reaches it through `Shared` only, and the caller stores
+    // nothing through it that was mapped to be read: Linux would end the process. The host has sealed its size.
     unsafe { Shared::new(address as u64, size) }.ok_or_else(|| Errno::INVAL.into())
 }
 

@@ -17,6 +17,8 @@ use palisade_abi::launch::{FAILED, Word, stage};
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
 use zerocopy::IntoBytes;
 
+use crate::capabilities;
+
 /// What a new process executes, and with what.
 pub(crate) struct Program<'a> {
     /// The program.
@@ -224,8 +226,8 @@ impl Child<'_> {
         give_up(self.start.cast_signed())
     }
 
-    /// Dies with the host, gains no rights, leaves no memory in files, and has no terminal: what is typed there is for the
-    /// host.
+    /// Dies with the host, has and gains no rights, leaves no memory in files, and has no terminal: what is typed there is
+    /// for the host.
     fn restrict(&self) -> Option<()> {
         let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         // SAFETY: numbers, and a structure that lives until the call returns.
@@ -242,7 +244,7 @@ impl Child<'_> {
                 libc::setrlimit(libc::RLIMIT_CORE, &raw const none),
             ]
         };
-        (done == [0; 3]).then_some(())
+        (done == [0; 3] && capabilities::give_up()).then_some(())
     }
 
     /// Gives the descriptors their numbers and closes all others. The program's own is the first behind them. If it fails, the

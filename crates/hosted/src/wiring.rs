@@ -1,5 +1,8 @@
 //! Events as descriptors: who can signal whom. A subject has a descriptor for each of its events that goes somewhere, and no
 //! other, so what it can do with them is what the policy allows.
+//!
+//! A subject can add any number to a descriptor that it has, up to a counter that is full: to add more fails then, and makes
+//! nothing readable that was not so before. So whoever waits for one has to read it each time, which empties it.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

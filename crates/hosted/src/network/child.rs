@@ -10,7 +10,7 @@ use palisade_gateway::{Gateway, Listener, Network, Outbound, Port, Published, Se
 use rustix::io::dup2;
 
 use super::message::{GatewayMessage, Message};
-use crate::memory::map_for_good;
+use crate::memory::{Access, map_for_good};
 use crate::spawn::inherited;
 use crate::{confine, spawn};
 
@@ -66,10 +66,10 @@ fn prepare(
     let missing = || "a descriptor is missing".to_owned();
     let mut ports = Vec::new();
     for port in message.ports {
-        let channel = |(offset, size)| map_for_good(memory, offset, size).map_err(|error| error.to_string());
+        let channel = |place, access| map_for_good(memory, place, access).map_err(|error| error.to_string());
         ports.push(Port {
-            input: channel(port.input)?,
-            output: channel(port.output)?,
+            input: channel(port.input, Access::Write)?,
+            output: channel(port.output, Access::Read)?,
             overruns: if port.recovers { Overruns::Recovered } else { Overruns::Fatal },
             ready: descriptors.next().ok_or_else(missing)?,
             subject: port.subject,
