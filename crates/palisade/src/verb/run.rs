@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use palisade_hosted::{
@@ -50,12 +50,23 @@ pub(crate) fn run(arguments: &Run, terminal: &Terminal) -> Result<Exit, Failure>
             let (running, over) = (&planned.plan, &over);
             scope.spawn(move || watched.watch(running, &plan, &renewer, over, terminal))
         });
-        let result = follow(arguments, &planned, network.as_ref(), &renewals, &mut session, terminal);
-        over.store(true, Ordering::Relaxed);
-        watching.iter().for_each(|watching| watching.thread().unpark());
-        result
+        let _watched = Watching { over: &over, thread: watching.as_ref().map(|it| it.thread().clone()) };
+        follow(arguments, &planned, network.as_ref(), &renewals, &mut session, terminal)
     });
     session.end(result)
+}
+
+/// A thread that watches as long as this exists, which ends with the run however that ends.
+struct Watching<'a> {
+    over: &'a AtomicBool,
+    thread: Option<Thread>,
+}
+
+impl Drop for Watching<'_> {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.thread.iter().for_each(Thread::unpark);
+    }
 }
 
 /// Runs it to its end, and passes on what happens.
