@@ -7,6 +7,7 @@ mod clock;
 mod containment;
 mod cpus;
 mod crash;
+mod debugger;
 mod devices;
 mod disc;
 mod dma;

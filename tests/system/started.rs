@@ -45,11 +45,36 @@ impl Started {
         }
     }
 
+    /// The number of its process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal, by name without `SIG`.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.process().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "the command can be sent a signal");
+    }
+
+    /// The number of a subject's process in this of its lives, as `run --verbose` says it.
+    #[track_caller]
+    pub(crate) fn process_of(&mut self, subject: &str, generation: u64) -> String {
+        let (start, end) = (format!("palisade: {subject}: process "), format!(", generation {generation}"));
+        self.wait_for("the number of a process", |_, stderr| {
+            let number = |line: &str| Some(line.strip_prefix(&start)?.strip_suffix(&end)?.to_owned());
+            stderr.lines().find_map(number)
+        })
+    }
+
     /// Asks it to end its system, and gives its exit status and what it has said on standard output and standard error.
-    pub(crate) fn end(mut self) -> (Option<i32>, String, String) {
-        let killed = Command::new("kill").arg(self.child.id().to_string()).status();
-        assert!(killed.is_ok_and(|status| status.success()), "the command can be told to stop");
-        let status = self.child.wait().expect("it stops");
+    pub(crate) fn end(self) -> (Option<i32>, String, String) {
+        self.signal("TERM");
+        self.finish()
+    }
+
+    /// Waits until it ends, and gives the same.
+    pub(crate) fn finish(mut self) -> (Option<i32>, String, String) {
+        let status = self.child.wait().expect("it ends");
         self.stdout.finish();
         self.stderr.finish();
         (status.code(), self.stdout.text(), self.stderr.text())

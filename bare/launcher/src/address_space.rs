@@ -4,7 +4,7 @@ use core::arch::asm;
 use core::slice;
 
 use palisade_abi::init_table::Operation;
-use palisade_abi::launch::{self, Region, Table, Word, backing, descriptor, rights, stage};
+use palisade_abi::launch::{self, Region, Table, Word, backing, descriptor, flags, rights, stage};
 use palisade_abi::layout::{LAUNCH_TABLE, LAUNCH_TABLE_SIZE, LAUNCHER, LAUNCHER_END, PAGE};
 
 use crate::failure;
@@ -19,7 +19,7 @@ pub(crate) fn map_table() -> Result<Table<'static>, Word> {
         backing: backing::CONTENT,
         rights: 0,
     };
-    map_region(&region, descriptor::TABLE).map_err(|error| failure(stage::TABLE, error))?;
+    map_region(&region, descriptor::TABLE, MAP_SHARED).map_err(|error| failure(stage::TABLE, error))?;
     table().ok_or(failure(stage::TABLE, Errno(0)))
 }
 
@@ -54,13 +54,16 @@ fn unmap(start: u64, end: u64) {
 
 /// Maps all regions.
 pub(crate) fn map(table: &Table<'_>) -> Result<(), Word> {
+    let debuggable = table.header.flags & flags::DEBUGGABLE != 0;
     for (number, region) in table.regions.iter().enumerate() {
-        let source = match region.backing {
-            backing::SHARED => descriptor::SHARED,
-            backing::CONTENT => descriptor::CONTENT,
-            _ => launch::NO_DESCRIPTOR,
+        let (source, kind) = match region.backing {
+            backing::SHARED => (descriptor::SHARED, MAP_SHARED),
+            // A debugger writes breakpoints into a copy of its own; what is shared it could not write.
+            backing::CONTENT if debuggable => (descriptor::CONTENT, MAP_PRIVATE),
+            backing::CONTENT => (descriptor::CONTENT, MAP_SHARED),
+            _ => (launch::NO_DESCRIPTOR, OWN_MEMORY),
         };
-        map_region(region, source).map_err(|error| Word {
+        map_region(region, source, kind).map_err(|error| Word {
             stage: stage::REGION,
             region: number as u32,
             error: error.0,
@@ -88,7 +91,7 @@ pub(crate) fn restore(operations: &[Operation]) {
 /// Maps new private memory for the launcher's own use.
 pub(crate) fn map_own(address: u64, size: u64) -> Result<(), Errno> {
     let region = Region { address, size, offset: 0, backing: backing::PRIVATE, rights: rights::WRITE };
-    map_region(&region, launch::NO_DESCRIPTOR)
+    map_region(&region, launch::NO_DESCRIPTOR, OWN_MEMORY)
 }
 
 /// Takes the right to write to a range away.
@@ -97,14 +100,9 @@ pub(crate) fn protect(address: u64, size: u64) -> Result<(), Errno> {
     unsafe { linux::call(linux::MPROTECT, [address, size, PROT_READ, 0, 0, 0]) }.map(drop)
 }
 
-fn map_region(region: &Region, source: u32) -> Result<(), Errno> {
+fn map_region(region: &Region, source: u32, kind: u64) -> Result<(), Errno> {
     let write = if region.rights & rights::WRITE != 0 { PROT_WRITE } else { 0 };
     let execute = if region.rights & rights::EXECUTE != 0 { PROT_EXEC } else { 0 };
-    let kind = if source == launch::NO_DESCRIPTOR {
-        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
-    } else {
-        MAP_SHARED
-    };
     let flags = kind | MAP_FIXED_NOREPLACE;
     let arguments = [
         region.address,
@@ -132,5 +130,6 @@ const MAP_PRIVATE: u64 = 0x02;
 const MAP_ANONYMOUS: u64 = 0x20;
 const MAP_NORESERVE: u64 = 0x4000;
 const MAP_FIXED_NOREPLACE: u64 = 0x10_0000;
+const OWN_MEMORY: u64 = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
 const NOT_PERMITTED: Errno = Errno(1);
 const EXISTS: Errno = Errno(17);
