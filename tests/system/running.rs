@@ -216,6 +216,23 @@ impl Running {
         })
     }
 
+    /// Waits until this can be found in what the command has said of its own accord.
+    #[track_caller]
+    pub(crate) fn wait_for_remark<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
+        self.command.wait_for(what, |_, stderr| find(stderr))
+    }
+
+    /// The number of a subject's process: see [`Started::process_of`].
+    #[track_caller]
+    pub(crate) fn process_of(&mut self, subject: &str, generation: u64) -> String {
+        self.command.process_of(subject, generation)
+    }
+
+    /// Sends the command a signal, by name without `SIG`.
+    pub(crate) fn signal(&self, name: &str) {
+        self.command.signal(name);
+    }
+
     fn find(&self, scheme: &str) -> &str {
         let found = self.addresses.iter().find(|address| address.starts_with(scheme));
         found.expect("a site answers there")

@@ -307,6 +307,8 @@ pub mod trap {
     pub const KILLED: u8 = 49;
     /// An exception while another one was handled. Only where a process hosts the subject; a kernel sees a triple fault.
     pub const UNHANDLED: u8 = 50;
+    /// It could not be started, with the error of Linux that stands as address, or 0. Only where a process hosts the subject.
+    pub const NOT_STARTED: u8 = 51;
 }
 
 /// What raising a source event does.

@@ -32,6 +32,10 @@ pub(crate) enum Source {
     NetworkEnd,
     /// There is new content.
     Renewal,
+    /// An event was raised that the host passes on, by index.
+    Relay(u32),
+    /// Nobody takes any more of what happens.
+    Enough,
 }
 
 impl Waiter {
@@ -75,6 +79,8 @@ impl Source {
             Self::NetworkLine => (5, 0),
             Self::NetworkEnd => (6, 0),
             Self::Renewal => (7, 0),
+            Self::Relay(index) => (8, index),
+            Self::Enough => (9, 0),
         };
         kind << 32 | u64::from(index)
     }
@@ -90,6 +96,8 @@ impl Source {
             5 => Self::NetworkLine,
             6 => Self::NetworkEnd,
             7 => Self::Renewal,
+            8 => Self::Relay(index),
+            9 => Self::Enough,
             _ => return None,
         })
     }

@@ -10,6 +10,8 @@ use palisade_abi::volatile::{Memory, Shared};
 use rustix::process::WaitIdStatus;
 use zerocopy::{FromZeros, IntoBytes};
 
+use crate::Error;
+
 /// The report page of a system that no kernel runs.
 #[derive(Debug)]
 pub(crate) struct Reports {
@@ -91,6 +93,20 @@ fn faulted(record: &Shared<'_>) -> SubjectReport {
         address: fault.address,
         info: fault.error_code,
         exit_code: fault.vector,
+        ..SubjectReport::default()
+    }
+}
+
+/// The same of a process that could not be made, or not become what it was to be.
+pub(crate) fn not_started(error: &Error) -> SubjectReport {
+    let cause = match error {
+        Error::Launch { cause, .. } | Error::System { cause, .. } => cause.raw_os_error(),
+        _ => None,
+    };
+    SubjectReport {
+        state: State::Faulted as u32,
+        trap: u32::from(trap::NOT_STARTED),
+        address: u64::from(cause.unwrap_or_default().unsigned_abs()),
         ..SubjectReport::default()
     }
 }

@@ -1,17 +1,26 @@
 //! What the subject `log` does in a machine: everybody's lines, in an order that makes sense.
 
+use std::mem::size_of;
+
+use palisade_abi::log_element::LogElement;
+use palisade_abi::volatile::Shared;
 use palisade_policy::plan::{Plan, SubjectKind};
-use palisade_services::journal::Journal as Channels;
-use palisade_services::log::{Output, Progress, write_line};
+use palisade_services::log::{Output, Progress, Source, write_line};
 use palisade_services::report_line::ReportLine;
 
 use crate::memory::SharedMemory;
-use palisade_abi::volatile::Shared;
 
 /// All log channels, and what was read of them.
 pub(crate) struct Journal<'a> {
-    channels: Channels<'a, Shared<'a>>,
+    channels: Vec<Channel<'a>>,
     lines: Lines,
+}
+
+struct Channel<'a> {
+    writer: u16,
+    source: Source<'a, Shared<'a>>,
+    /// Sweeps that read everything in it, if nobody writes any more.
+    sweeps: u64,
 }
 
 impl<'a> Journal<'a> {
@@ -21,25 +30,34 @@ impl<'a> Journal<'a> {
         let of_log = |id| subject(id).is_some_and(|reader| reader.kind == SubjectKind::Log);
         let channels =
             plan.channels.iter().filter(|channel| of_log(channel.reader.0)).filter_map(|channel| {
-                Some((subject(channel.writer.0)?.name.as_str(), memory.part(channel.phys, channel.size)?))
+                let memory = memory.part(channel.phys, channel.size)?;
+                let source = Source::new(&subject(channel.writer.0)?.name, memory);
+                // Each of them reads an element at least, until only an unfinished line is left.
+                let sweeps = channel.size / size_of::<LogElement>() as u64 + UNFINISHED;
+                Some(Channel { writer: channel.writer.0, source, sweeps })
             });
-        // The supervisor is this process: it has no channel to be held back.
-        Self { channels: Channels::new(channels, ""), lines: Lines(Vec::new()) }
+        Self { channels: channels.collect(), lines: Lines::default() }
     }
 
-    /// Reads what there is, up to a bound.
+    /// Reads what there is, up to a bound: nobody keeps the others from their turn.
     pub(crate) fn sweep(&mut self) -> Progress {
-        self.channels.sweep(&mut self.lines)
+        let Self { channels, lines } = self;
+        channels.iter_mut().map(|channel| channel.source.sweep(lines)).max().unwrap_or(Progress::Idle)
     }
 
-    /// Reads everything that was written before, unfinished lines too. A subject that never stops writing does not hold
-    /// this up for ever.
-    pub(crate) fn drain(&mut self) {
-        for _ in 0..MOST_SWEEPS {
-            if self.sweep() == Progress::Idle {
-                return;
-            }
+    /// Reads everything that a subject has written, its unfinished line too. Its process has ended, so nothing comes after
+    /// that, and how long it takes is not up to anybody.
+    pub(crate) fn finish(&mut self, subject: u16) {
+        let Self { channels, lines } = self;
+        for channel in channels.iter_mut().filter(|channel| channel.writer == subject) {
+            channel.finish(lines);
         }
+    }
+
+    /// The same for all subjects.
+    pub(crate) fn finish_all(&mut self) {
+        let Self { channels, lines } = self;
+        channels.iter_mut().for_each(|channel| channel.finish(lines));
     }
 
     /// Adds a line of the supervisor.
@@ -58,7 +76,19 @@ impl<'a> Journal<'a> {
     }
 }
 
-struct Lines(Vec<u8>);
+impl Channel<'_> {
+    fn finish(&mut self, lines: &mut Lines) {
+        for _ in 0..self.sweeps {
+            if self.source.sweep(lines) == Progress::Idle {
+                return;
+            }
+        }
+    }
+}
+
+/// Lines, each ended by CR and LF.
+#[derive(Default)]
+pub(crate) struct Lines(pub(crate) Vec<u8>);
 
 impl Output for Lines {
     fn write(&mut self, bytes: &[u8]) {
@@ -67,6 +97,6 @@ impl Output for Lines {
 }
 
 /// Whose lines say what became of the others.
-const SUPERVISOR: &str = "supervisor";
-/// Enough to read a whole channel of the default size several times.
-const MOST_SWEEPS: u32 = 1024;
+pub(crate) const SUPERVISOR: &str = "supervisor";
+/// Sweeps that an unfinished line waits for its end, and a start or an overrun may take.
+const UNFINISHED: u64 = 16;

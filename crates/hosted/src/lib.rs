@@ -16,6 +16,7 @@ mod clock;
 mod confine;
 mod content;
 mod debugger;
+mod delivery;
 mod descriptors;
 mod ending;
 mod error;
@@ -24,6 +25,7 @@ mod journal;
 mod memory;
 mod namespaces;
 mod network;
+mod pages;
 mod refuse;
 mod renewal;
 mod run;
@@ -31,6 +33,7 @@ mod spawn;
 mod subject;
 mod supervisor;
 mod tap;
+mod trace;
 mod wiring;
 
 use std::io;
@@ -66,6 +69,8 @@ pub struct Settings<'a> {
     pub renewals: Option<&'a Renewals>,
     /// How often it is said how the subjects are.
     pub figures: Option<Duration>,
+    /// Whether events and channels are watched. Events take the way by the calling process then.
+    pub trace: bool,
 }
 
 /// What happens during a run.
@@ -74,7 +79,7 @@ pub enum Happening<'a> {
     /// What the serial port of a machine would carry: lines of the form `[name] text`, each ended by CR and LF. The lines
     /// of `supervisor` say what becomes of the others.
     Output(&'a [u8]),
-    /// A subject is about to run, or is waiting for a debugger to be attached.
+    /// A subject, or the network in the place of `nic`, is about to run, or is waiting for a debugger to be attached.
     Started {
         /// Its identifier.
         subject: u16,
@@ -83,10 +88,75 @@ pub enum Happening<'a> {
         /// Number of its process.
         process: i32,
     },
+    /// What was seen of an event or a channel.
+    Trace(&'a Trace<'a>),
     /// How the unikernels are.
     Figures(&'a [Figures]),
     /// Something about this computer that the user should know.
     Remark(&'a str),
+}
+
+/// What was seen of an event or a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trace<'p> {
+    /// When it was seen, since the run began: what happened lies before that.
+    pub at: Duration,
+    /// Name of the subject that it comes from.
+    pub from: &'p str,
+    /// Name of the one that it goes to; that of the subject itself, if it goes to the machine.
+    pub to: &'p str,
+    /// Name of the event at its source, or of the channel.
+    pub name: &'p str,
+    /// What it is.
+    pub traffic: Traffic,
+}
+
+/// What passes between subjects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Traffic {
+    /// An event, which was passed on.
+    Event {
+        /// What it does.
+        effect: Effect,
+        /// How often it was raised since the last time, as far as the raiser's word goes.
+        times: u64,
+    },
+    /// An Ethernet frame in a channel.
+    Frame {
+        /// Its bytes.
+        length: usize,
+        /// What it says it is: protocols, addresses, ports.
+        what: String,
+    },
+    /// Frames that were overwritten before they were seen.
+    Unseen {
+        /// How many, as far as the writer's word goes.
+        frames: u64,
+    },
+    /// Elements of a channel with another protocol.
+    Elements {
+        /// How many, as far as the writer's word goes.
+        count: u64,
+        /// Bytes of each.
+        size: u64,
+    },
+}
+
+/// What an event does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Wakes its target, if that sleeps.
+    Wakes,
+    /// Starts its target anew.
+    Restarts,
+    /// Powers the machine off.
+    PowersOff,
+    /// Resets the machine.
+    Resets,
+    /// Stops the system.
+    Panics,
+    /// Nothing: its target notices what it is about by itself.
+    Nothing,
 }
 
 /// How a unikernel is.
@@ -109,8 +179,8 @@ pub enum Next {
     End,
 }
 
-/// Takes what happens, in its order.
-pub type Sink<'a> = dyn FnMut(Happening<'_>) -> io::Result<Next> + 'a;
+/// Takes what happens, in its order, in a thread of its own: nothing waits for it.
+pub type Sink<'a> = dyn FnMut(Happening<'_>) -> io::Result<Next> + Send + 'a;
 
 /// What is known of a run after its end.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -19,7 +19,7 @@ use palisade_abi::nic_config;
 use palisade_abi::report::SubjectReport;
 use palisade_abi::status::StatusPage;
 use palisade_gateway::{Listener, World};
-use palisade_policy::plan::{Backing, Plan, Subject, SubjectKind};
+use palisade_policy::plan::{Backing, Subject, SubjectKind};
 use rustix::pipe::{PipeFlags, pipe_with};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -95,8 +95,7 @@ impl<'a> HostedNetwork<'a> {
         let nic = (0..).zip(&plan.subjects).find(|(_, subject)| subject.kind == SubjectKind::Nic);
         let Some((id, subject)) = nic else { return Ok(None) };
         let program = File::open(&network.program).map_err(Error::system("this program cannot be read"))?;
-        let ports =
-            ports(ground, plan, subject, network).ok_or(Error::Plan("its network is not complete"))?;
+        let ports = ports(ground, id, subject, network).ok_or(Error::Plan("its network is not complete"))?;
         let status = volatile(subject, STATUS).and_then(|at| ground.memory.part(at, PAGE)).map(StatusPage);
         let name = subject.name.as_str();
         Ok(Some(Self {
@@ -112,8 +111,7 @@ impl<'a> HostedNetwork<'a> {
     }
 
     /// Starts it, for the first time or anew.
-    pub(crate) fn start(&mut self, ground: &Ground<'_>, waiter: &Waiter) -> Result<(), Error> {
-        self.leave(waiter);
+    pub(crate) fn start(&mut self, ground: &Ground<'_>) -> Result<(), Error> {
         self.generation += 1;
         if let Some(status) = &self.status {
             status.begin(self.generation);
@@ -205,7 +203,7 @@ impl<'a> HostedNetwork<'a> {
     }
 
     /// Ends its process, if it has one.
-    fn leave(&mut self, waiter: &Waiter) {
+    pub(crate) fn leave(&mut self, waiter: &Waiter) {
         if let Some(life) = self.life.take() {
             waiter.forget(life.process.as_fd());
             waiter.forget(life.lines.as_fd());
@@ -222,7 +220,7 @@ impl<'a> HostedNetwork<'a> {
 }
 
 /// The ports of the driver's configuration, with the addresses that the network has for them.
-fn ports<'a>(ground: &Ground<'a>, plan: &Plan, nic: &Subject, network: &Network) -> Option<Vec<Port<'a>>> {
+fn ports<'a>(ground: &Ground<'a>, id: u16, nic: &Subject, network: &Network) -> Option<Vec<Port<'a>>> {
     let config = nic.regions.iter().find(|region| region.address == CONFIG)?;
     let Backing::Content(bytes) = &config.backing else { return None };
     let words = crate::content::aligned(bytes);
@@ -231,7 +229,7 @@ fn ports<'a>(ground: &Ground<'a>, plan: &Plan, nic: &Subject, network: &Network)
         let event = nic.source_events.iter().find(|event| event.number == port.ready_event)?;
         let (subject, _) = event.target?;
         let addresses = network.ports.get(number).cloned().unwrap_or_default();
-        plan.subjects.get(usize::from(subject))?;
+        ground.plan.subjects.get(usize::from(subject))?;
         Some(Port {
             message: PortMessage {
                 subject: port.subject().to_owned(),
@@ -242,7 +240,7 @@ fn ports<'a>(ground: &Ground<'a>, plan: &Plan, nic: &Subject, network: &Network)
                 fixed: addresses.fixed,
                 lease: addresses.lease,
             },
-            ready: ground.wiring.wake(subject)?,
+            ready: ground.wiring.frames(id, event.number, subject)?,
         })
     };
     ports.iter().enumerate().map(port).collect()

@@ -1,35 +1,58 @@
 //! A run of a system, from its start to its end.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::panic::resume_unwind;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use palisade_abi::layout::{PAGE, TIME_INFO};
-use palisade_abi::scheduling_info::SchedulingInfo;
-use palisade_abi::time_info::TimePage;
-use palisade_policy::plan::{Backing, Plan, SubjectKind};
+use palisade_abi::layout::PAGE;
+use palisade_policy::plan::SubjectKind;
 use palisade_services::log::Progress;
 
-use crate::clock::{Clock, Measurement};
+use crate::clock::Measurement;
+use crate::delivery::Delivery;
 use crate::descriptors::{Source, Waiter};
-use crate::ending::Reports;
+use crate::ending::{self, Reports};
 use crate::journal::Journal;
 use crate::memory::{SharedMemory, executable};
 use crate::namespaces::Namespaces;
 use crate::network::HostedNetwork;
+use crate::pages::{publish, publish_time};
 use crate::spawn::Process;
 use crate::subject::{Ground, HostedSubject};
 use crate::supervisor::{Supervisor, status};
-use crate::wiring::{Request, Wiring};
-use crate::{End, Error, Figures, Happening, Next, Renewed, Report, Settings, Sink, refuse};
+use crate::trace::Watch;
+use crate::wiring::{Request, Way, Wiring};
+use crate::{End, Error, Figures, Renewed, Report, Settings, Sink, refuse};
 
-/// Runs a system to its end. What happens goes to `sink`.
+/// Runs a system to its end. What happens goes to `sink`, in a thread of its own: a sink that takes its time holds nobody up,
+/// and is told how much it missed if it takes too long.
 ///
 /// When this returns, whatever the result, all processes are gone, and so is their memory: nothing of a run has a name. They
-/// go, too, when the thread that called this ends, or is killed with its process.
+/// go, too, when the thread that called this ends, or is killed with its process. It returns when `sink` has taken everything.
 ///
 /// # Errors
 /// The system needs a machine, this computer refuses something, or `sink` failed.
+///
+/// # Panics
+/// If `sink` does.
 pub fn run(settings: &Settings<'_>, sink: &mut Sink<'_>) -> Result<Report, Error> {
+    let delivery = Delivery::new().map_err(Error::system("event descriptors cannot be had"))?;
+    let (result, taken) = thread::scope(|scope| {
+        let taker = scope.spawn(|| delivery.deliver(sink));
+        let opened = delivery.opened();
+        let result = supervise(settings, &delivery);
+        drop(opened);
+        (result, taker.join())
+    });
+    match taken {
+        Ok(Ok(())) => result,
+        Ok(Err(error)) => Err(Error::Sink(error)),
+        Err(panic) => resume_unwind(panic),
+    }
+}
+
+fn supervise<'p>(settings: &Settings<'p>, delivery: &Delivery<'p>) -> Result<Report, Error> {
     let began = Instant::now();
     let plan = settings.plan;
     refuse::check(plan)?;
@@ -37,13 +60,14 @@ pub fn run(settings: &Settings<'_>, sink: &mut Sink<'_>) -> Result<Report, Error
     let records = plan.volatile.last().map_or(0, |last| last.start + last.size);
     let size = records + plan.subjects.len() as u64 * PAGE;
     let memory = SharedMemory::new(size).map_err(Error::system("shared memory cannot be had"))?;
-    let wiring = Wiring::new(plan).map_err(Error::system("event descriptors cannot be had"))?;
+    let way = if settings.trace { Way::Relayed } else { Way::Direct };
+    let wiring = Wiring::new(plan, way).map_err(Error::system("event descriptors cannot be had"))?;
     let launcher = executable("palisade-launcher", settings.launcher)
         .map_err(Error::system("no memory can be had that may be executed"))?;
     let (namespaces, remark) =
         Namespaces::find().map_err(Error::system("processes cannot be made (Linux 5.9 is needed)"))?;
     if let Some(remark) = remark {
-        sink(Happening::Remark(&remark)).map_err(Error::Sink)?;
+        delivery.remark(remark);
     }
     let clock = measurement.finish();
     let ground = Ground {
@@ -59,36 +83,43 @@ pub fn run(settings: &Settings<'_>, sink: &mut Sink<'_>) -> Result<Report, Error
     let mut run = Run {
         began,
         settings,
+        delivery,
         ground: &ground,
         subjects: subjects(settings, &ground)?,
         network: settings.network.map_or(Ok(None), |network| HostedNetwork::new(&ground, network))?,
         waiter: Waiter::new().map_err(Error::system("descriptors cannot be waited for"))?,
         journal: Journal::new(plan, &memory),
+        watch: settings.trace.then(|| Watch::new(plan, &memory)),
         reports: Reports::new(),
         supervisor: Supervisor::new(plan)?,
         log: Progress::Busy,
+        more_traffic: false,
         reset: Vec::new(),
         time_published: began,
         figures_told: began,
         end: None,
     };
-    let end = run.run(sink)?;
+    let end = run.run()?;
     drop(run);
     Ok(Report { end, duration: began.elapsed() })
 }
 
 /// A run under way.
-struct Run<'a> {
+struct Run<'a, 'p> {
     began: Instant,
-    settings: &'a Settings<'a>,
+    settings: &'a Settings<'p>,
+    delivery: &'a Delivery<'p>,
     ground: &'a Ground<'a>,
     subjects: Vec<HostedSubject<'a>>,
     network: Option<HostedNetwork<'a>>,
     waiter: Waiter,
     journal: Journal<'a>,
+    watch: Option<Watch<'a, 'p>>,
     reports: Reports,
     supervisor: Supervisor,
     log: Progress,
+    /// Whether the channels that are watched have more to look at.
+    more_traffic: bool,
     /// Who is to be started anew because another subject says so.
     reset: Vec<u16>,
     time_published: Instant,
@@ -96,12 +127,12 @@ struct Run<'a> {
     end: Option<End>,
 }
 
-impl Run<'_> {
-    fn run(&mut self, sink: &mut Sink<'_>) -> Result<End, Error> {
-        self.watch()?;
+impl Run<'_, '_> {
+    fn run(&mut self) -> Result<End, Error> {
+        self.wait_for_what_stays()?;
         self.start_network()?;
         for index in 0..self.subjects.len() {
-            self.start(index, sink)?;
+            self.start(index)?;
         }
         loop {
             self.log = self.journal.sweep();
@@ -112,23 +143,23 @@ impl Run<'_> {
                 self.now(),
                 &mut self.journal,
             );
-            self.hand_over(sink)?;
+            self.hand_over();
             for id in self.reset.drain(..).chain(attention.restart).collect::<Vec<_>>() {
-                if let Some(index) = self.subjects.iter().position(|subject| subject.id == id) {
-                    self.start(index, sink)?;
-                } else if self.network.as_ref().is_some_and(|network| network.id == id) {
-                    self.start_network()?;
-                }
+                self.start_anew(id)?;
             }
             if let Some(end) = self.end.take().or(attention.end) {
                 self.subjects.clear();
                 self.network = None;
-                self.journal.drain();
-                self.hand_over(sink)?;
+                self.journal.finish_all();
+                self.look_at_channels();
+                self.hand_over();
                 return Ok(end);
             }
-            self.tell_figures(sink)?;
-            for source in self.wait()? {
+            self.tell_figures();
+            let sources = self.wait()?;
+            // What was written before an event is told before it.
+            self.look_at_channels();
+            for source in sources {
                 self.happened(source)?;
             }
             self.look_around();
@@ -136,7 +167,7 @@ impl Run<'_> {
     }
 
     /// Waits for everything that does not come and go with subjects.
-    fn watch(&self) -> Result<(), Error> {
+    fn wait_for_what_stays(&self) -> Result<(), Error> {
         let add = |descriptor, source| {
             self.waiter.add(descriptor, source).map_err(Error::system("descriptors cannot be waited for"))
         };
@@ -146,19 +177,36 @@ impl Run<'_> {
         if let Some(renewals) = self.settings.renewals {
             add(renewals.ready(), Source::Renewal)?;
         }
+        add(self.delivery.enough(), Source::Enough)?;
         add(self.ground.wiring.log(), Source::Log)?;
         for (index, (_, descriptor)) in (0..).zip(self.ground.wiring.requests()) {
             add(descriptor, Source::Request(index))?;
+        }
+        for (index, relay) in (0..).zip(self.ground.wiring.relays()) {
+            add(relay.raised(), Source::Relay(index))?;
+        }
+        Ok(())
+    }
+
+    /// Starts whoever has this identifier, not for the first time. A failure is another end of his.
+    fn start_anew(&mut self, id: u16) -> Result<(), Error> {
+        if let Some(index) = self.subjects.iter().position(|subject| subject.id == id) {
+            let started = self.start(index);
+            self.survive(Who::Subject(index), started)?;
+        } else if self.network.as_ref().is_some_and(|network| network.id == id) {
+            let started = self.start_network();
+            self.survive(Who::Network, started)?;
         }
         Ok(())
     }
 
     /// Starts a subject, for the first time or anew.
-    fn start(&mut self, index: usize, sink: &mut Sink<'_>) -> Result<(), Error> {
-        // Its log begins anew, and what was not read of the old one would be lost.
-        self.journal.drain();
+    fn start(&mut self, index: usize) -> Result<(), Error> {
         let Some(subject) = self.subjects.get_mut(index) else { return Ok(()) };
-        subject.start(self.ground, &self.waiter)?;
+        // Its log begins anew, and what was not read of the old one would be lost.
+        subject.leave(&self.waiter);
+        self.journal.finish(subject.id);
+        subject.start(self.ground)?;
         self.reports.started(subject.id, subject.generation);
         let Some(process) = subject.process() else { return Ok(()) };
         let watched = Error::system("a process cannot be waited for");
@@ -166,30 +214,55 @@ impl Run<'_> {
         if let Some(launching) = subject.launching() {
             self.waiter.add(launching, Source::Launch(index as u32)).map_err(&watched)?;
         }
-        let started = Happening::Started {
-            subject: subject.id,
-            generation: subject.generation,
-            process: process.number(),
-        };
-        self.hand(started, sink)
+        self.delivery.started(subject.id, subject.generation, process.number());
+        Ok(())
     }
 
     /// Starts the network process, if there is one, for the first time or anew.
     fn start_network(&mut self) -> Result<(), Error> {
         let Some(network) = &mut self.network else { return Ok(()) };
-        network.start(self.ground, &self.waiter)?;
+        network.leave(&self.waiter);
+        network.start(self.ground)?;
         self.reports.started(network.id, network.generation);
-        let ends = [
-            (network.process().map(AsFd::as_fd), Source::NetworkEnd),
-            (network.speaking(), Source::NetworkLine),
-        ];
+        let Some(process) = network.process() else { return Ok(()) };
+        let ends = [(Some(process.as_fd()), Source::NetworkEnd), (network.speaking(), Source::NetworkLine)];
         for (descriptor, source) in ends {
             if let Some(descriptor) = descriptor {
                 let watched = self.waiter.add(descriptor, source);
                 watched.map_err(Error::system("a process cannot be waited for"))?;
             }
         }
+        self.delivery.started(network.id, network.generation, process.number());
         Ok(())
+    }
+
+    /// Passes on what keeps a process from its first start. Later ones that fail are ends like others: whether they are tried
+    /// again is the supervisor's business. This computer may be short of something for a while.
+    fn survive<T>(&mut self, who: Who, result: Result<T, Error>) -> Result<Option<T>, Error> {
+        let error = match result {
+            Ok(value) => return Ok(Some(value)),
+            Err(error) => error,
+        };
+        let (id, generation) = match who {
+            Who::Subject(index) => {
+                let Some(subject) = self.subjects.get_mut(index).filter(|subject| subject.generation > 1)
+                else {
+                    return Err(error);
+                };
+                subject.leave(&self.waiter);
+                (subject.id, subject.generation)
+            }
+            Who::Network => {
+                let Some(network) = self.network.as_mut().filter(|network| network.generation > 1) else {
+                    return Err(error);
+                };
+                network.leave(&self.waiter);
+                (network.id, network.generation)
+            }
+        };
+        self.reports.ended(id, generation, &ending::not_started(&error));
+        self.delivery.remark(error.to_string());
+        Ok(None)
     }
 
     /// Waits until something happens, or it is time for something.
@@ -203,7 +276,9 @@ impl Run<'_> {
         let limit = self.settings.limit.map(|limit| limit.saturating_sub(self.began.elapsed()));
         let debugger = self.subjects.iter().any(HostedSubject::waits_for_debugger).then_some(DEBUGGER);
         let figures = self.settings.figures.map(|every| every.saturating_sub(self.figures_told.elapsed()));
-        let times = [Some(log), figures, self.supervisor.deadline().map(until), limit, debugger];
+        let traffic =
+            self.watch.is_some().then_some(if self.more_traffic { Duration::ZERO } else { TRAFFIC });
+        let times = [Some(log), figures, self.supervisor.deadline().map(until), limit, debugger, traffic];
         let patience = times.into_iter().flatten().min();
         self.waiter.wait(patience).map_err(Error::system("descriptors cannot be waited for"))
     }
@@ -213,27 +288,18 @@ impl Run<'_> {
             Source::Stop => self.end_with(End::Asked),
             Source::Log => clear(self.ground.wiring.log()),
             Source::Launch(index) => {
-                if let Some(subject) = self.subjects.get_mut(index as usize) {
-                    subject.heard(&self.waiter)?;
+                let index = index as usize;
+                if let Some(subject) = self.subjects.get_mut(index) {
+                    let heard = subject.heard(&self.waiter);
+                    self.survive(Who::Subject(index), heard)?;
                 }
             }
-            Source::End(index) => {
-                if let Some(subject) = self.subjects.get_mut(index as usize)
-                    && let Some(ending) = subject.ended(&self.waiter)?
-                {
-                    self.reports.ended(subject.id, subject.generation, &ending);
-                }
-            }
+            Source::End(index) => self.subject_ended(index as usize)?,
             Source::NetworkLine => self.hear_network(),
-            Source::NetworkEnd => {
-                self.hear_network();
-                if let Some(network) = &mut self.network
-                    && let Some(ending) = network.ended(&self.waiter)?
-                {
-                    self.reports.ended(network.id, network.generation, &ending);
-                }
-            }
-            Source::Renewal => self.renew()?,
+            Source::NetworkEnd => self.network_ended()?,
+            Source::Enough => self.end_with(End::Stopped),
+            Source::Relay(index) => self.pass_on(index as usize),
+            Source::Renewal => self.renew(),
             Source::Request(index) => {
                 if let Some((request, descriptor)) = self.ground.wiring.requests().nth(index as usize) {
                     clear(descriptor);
@@ -244,15 +310,56 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Has subjects with new content started anew.
-    fn renew(&mut self) -> Result<(), Error> {
-        for Renewed { id, subject: content } in self.settings.renewals.iter().flat_map(|it| it.take()) {
-            if let Some(subject) = self.subjects.iter_mut().find(|subject| subject.id == id) {
-                subject.renew(self.ground, content)?;
-                self.reset.push(id);
-            }
+    fn subject_ended(&mut self, index: usize) -> Result<(), Error> {
+        let Some(subject) = self.subjects.get_mut(index) else { return Ok(()) };
+        let (id, generation) = (subject.id, subject.generation);
+        let ended = subject.ended(&self.waiter);
+        if let Some(Some(ending)) = self.survive(Who::Subject(index), ended)? {
+            self.reports.ended(id, generation, &ending);
         }
         Ok(())
+    }
+
+    fn network_ended(&mut self) -> Result<(), Error> {
+        self.hear_network();
+        let Some(network) = &mut self.network else { return Ok(()) };
+        let (id, generation) = (network.id, network.generation);
+        let ended = network.ended(&self.waiter);
+        if let Some(Some(ending)) = self.survive(Who::Network, ended)? {
+            self.reports.ended(id, generation, &ending);
+        }
+        Ok(())
+    }
+
+    /// Has subjects with new content started anew. One for whose content there is no memory goes on with what it has.
+    fn renew(&mut self) {
+        for Renewed { id, subject: content } in self.settings.renewals.iter().flat_map(|it| it.take()) {
+            if let Some(subject) = self.subjects.iter_mut().find(|subject| subject.id == id) {
+                match subject.renew(self.ground, content) {
+                    Ok(()) => self.reset.push(id),
+                    Err(error) => self.delivery.remark(format!("nothing changes: {error}")),
+                }
+            }
+        }
+    }
+
+    /// Passes an event on that processes do not pass to each other, because it is watched.
+    fn pass_on(&mut self, index: usize) {
+        let Some(relay) = self.ground.wiring.relays().get(index) else { return };
+        let at = self.began.elapsed();
+        let times = self.ground.wiring.pass_on(relay);
+        let seen = self.watch.as_ref().filter(|_| times != 0).and_then(|watch| watch.event(relay, times, at));
+        if let Some(trace) = seen {
+            self.delivery.trace(trace);
+        }
+    }
+
+    /// Tells what was written to channels, if they are watched.
+    fn look_at_channels(&mut self) {
+        let (at, delivery) = (self.began.elapsed(), self.delivery);
+        if let Some(watch) = &mut self.watch {
+            self.more_traffic = watch.sweep(at, &mut |trace| delivery.trace(trace));
+        }
     }
 
     fn hear_network(&mut self) {
@@ -288,9 +395,9 @@ impl Run<'_> {
     }
 
     /// Says how the subjects are, if it is time for it.
-    fn tell_figures(&mut self, sink: &mut Sink<'_>) -> Result<(), Error> {
+    fn tell_figures(&mut self) {
         if self.settings.figures.is_none_or(|every| self.figures_told.elapsed() < every) {
-            return Ok(());
+            return;
         }
         self.figures_told = Instant::now();
         let plan = self.ground.plan;
@@ -306,30 +413,33 @@ impl Run<'_> {
                 counters: std::array::from_fn(counter),
             }
         });
-        let figures: Vec<_> = figures.collect();
-        self.hand(Happening::Figures(&figures), sink)
+        self.delivery.figures(figures.collect());
     }
 
     fn end_with(&mut self, end: End) {
         self.end.get_or_insert(end);
     }
 
-    fn hand_over(&mut self, sink: &mut Sink<'_>) -> Result<(), Error> {
+    /// Tells what the journal has read.
+    fn hand_over(&mut self) {
         let lines = self.journal.take();
-        if lines.is_empty() { Ok(()) } else { self.hand(Happening::Output(&lines), sink) }
-    }
-
-    fn hand(&mut self, happening: Happening<'_>, sink: &mut Sink<'_>) -> Result<(), Error> {
-        if sink(happening).map_err(Error::Sink)? == Next::End {
-            self.end_with(End::Stopped);
+        if !lines.is_empty() {
+            self.delivery.output(lines);
         }
-        Ok(())
     }
 
     /// Nanoseconds since the run began.
     fn now(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
+}
+
+/// A process that was to be started.
+#[derive(Debug, Clone, Copy)]
+enum Who {
+    /// That of a subject, by its index.
+    Subject(usize),
+    Network,
 }
 
 fn subjects<'a>(settings: &Settings<'_>, ground: &Ground<'a>) -> Result<Vec<HostedSubject<'a>>, Error> {
@@ -340,30 +450,6 @@ fn subjects<'a>(settings: &Settings<'_>, ground: &Ground<'a>) -> Result<Vec<Host
             HostedSubject::new(ground, id, subject, debug)
         })
         .collect()
-}
-
-/// Writes what subjects read from the kernel and from `time`.
-fn publish(plan: &Plan, memory: &SharedMemory, clock: Clock) {
-    let now = clock.ticks();
-    for partition in &plan.partitions {
-        if let Some(page) = memory.part(partition.scheduling_info, PAGE).map(SchedulingInfo) {
-            page.set_clock_shift(clock.shift());
-            // There are no frames: one lasts as long as the system.
-            page.set_frame(now, u64::MAX);
-        }
-    }
-    publish_time(plan, memory, clock);
-}
-
-fn publish_time(plan: &Plan, memory: &SharedMemory, clock: Clock) {
-    let pages = plan.subjects.iter().flat_map(|subject| &subject.regions);
-    let page = pages.filter(|region| region.address == TIME_INFO).find_map(|region| match region.backing {
-        Backing::Volatile(physical) => memory.part(physical, PAGE),
-        _ => None,
-    });
-    if let Some(page) = page.map(TimePage) {
-        page.publish(&clock.time());
-    }
 }
 
 /// Takes the signals from an event descriptor.
@@ -377,5 +463,7 @@ const UNANNOUNCED_LINES: Duration = Duration::from_millis(200);
 const UNFINISHED_LINES: Duration = Duration::from_millis(20);
 /// How long the published time of day is good enough.
 const TIME_IS_CORRECT_FOR: Duration = Duration::from_secs(10);
+/// How often channels are looked at that are watched, though no event tells of them.
+const TRAFFIC: Duration = Duration::from_millis(10);
 /// How often a debugger is looked for.
 const DEBUGGER: Duration = Duration::from_millis(50);

@@ -107,8 +107,7 @@ impl<'a> HostedSubject<'a> {
     }
 
     /// Starts it, for the first time or anew. What it was before is gone.
-    pub(crate) fn start(&mut self, ground: &Ground<'_>, waiter: &Waiter) -> Result<(), Error> {
-        self.leave(waiter);
+    pub(crate) fn start(&mut self, ground: &Ground<'_>) -> Result<(), Error> {
         self.generation += 1;
         let failed = |what: &str| {
             let (subject, what) = (self.subject.name.clone(), what.to_owned());
@@ -194,7 +193,7 @@ impl<'a> HostedSubject<'a> {
     }
 
     /// Ends its process, if it has one.
-    fn leave(&mut self, waiter: &Waiter) {
+    pub(crate) fn leave(&mut self, waiter: &Waiter) {
         let Some(life) = self.life.take() else { return };
         waiter.forget(life.process.as_fd());
         if let Some(start) = &life.start {

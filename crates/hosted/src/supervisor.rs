@@ -74,7 +74,6 @@ impl Supervisor {
         let mut end = None;
         if !self.over && all_ended(&self.records, &self.units) {
             self.over = true;
-            journal.drain();
             journal.report(ReportLine::SystemEnded);
             end.clone_from(&self.end);
         }
@@ -97,7 +96,7 @@ pub(crate) struct Attention {
 
 fn report(record: &Record, what: What<'_>, journal: &mut Journal<'_>) {
     // What a subject said comes before what is said of it.
-    journal.drain();
+    journal.finish(record.subject);
     journal.report(ReportLine::Subject { name: record.name(), what });
 }
 

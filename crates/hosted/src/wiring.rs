@@ -5,7 +5,7 @@
 //! nothing readable that was not so before. So whoever waits for one has to read it each time, which empties it.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use palisade_abi::launch::{Event, NO_DESCRIPTOR, action, descriptor};
 use palisade_abi::layout::MAX_EVENTS;
@@ -20,6 +20,28 @@ pub(crate) struct Wiring {
     log: OwnedFd,
     network: OwnedFd,
     requests: Vec<(Request, OwnedFd)>,
+    /// Where events go in place of their targets, if the host wants to see them.
+    relays: Vec<Relay>,
+}
+
+/// The way that events take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// From process to process.
+    Direct,
+    /// By the host, which passes them on.
+    Relayed,
+}
+
+/// An event that the host passes on.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    /// Who raises it.
+    pub(crate) raiser: u16,
+    /// Its number there.
+    pub(crate) number: u8,
+    target: Target,
+    descriptor: OwnedFd,
 }
 
 /// What a subject asks the host for.
@@ -46,17 +68,22 @@ pub(crate) struct Ends<'a> {
 
 /// Where an event goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Target {
+pub(crate) enum Target {
+    /// To nobody who would have to be told.
     Nowhere,
+    /// To this subject's process.
     Subject(u16),
+    /// To the host in the place of `log`.
     Log,
+    /// To the network process.
     Network,
+    /// To the host.
     Host(Request),
 }
 
 impl Wiring {
     /// Makes the descriptors of a system.
-    pub(crate) fn new(plan: &Plan) -> io::Result<Self> {
+    pub(crate) fn new(plan: &Plan, way: Way) -> io::Result<Self> {
         let mut requests: Vec<(Request, OwnedFd)> = Vec::new();
         for (subject, event) in all_events(plan) {
             if let Target::Host(request) = target(plan, subject, event)
@@ -66,7 +93,8 @@ impl Wiring {
             }
         }
         let wake = plan.subjects.iter().map(|_| new()).collect::<io::Result<_>>()?;
-        Ok(Self { wake, log: new()?, network: new()?, requests })
+        let relays = if way == Way::Relayed { relays(plan)? } else { Vec::new() };
+        Ok(Self { wake, log: new()?, network: new()?, requests, relays })
     }
 
     /// What wakes this subject.
@@ -89,11 +117,34 @@ impl Wiring {
         self.requests.iter().map(|(request, descriptor)| (*request, descriptor.as_fd()))
     }
 
+    /// What tells this subject of frames, if the driver `nic` raises its event with this number.
+    pub(crate) fn frames(&self, nic: u16, number: u8, subject: u16) -> Option<BorrowedFd<'_>> {
+        self.relay(nic, number).or_else(|| self.wake(subject))
+    }
+
+    /// The events that the host passes on.
+    pub(crate) fn relays(&self) -> &[Relay] {
+        &self.relays
+    }
+
+    /// Takes an event that was raised, passes it on, and tells how many times it was; 0 if it was not.
+    pub(crate) fn pass_on(&self, relay: &Relay) -> u64 {
+        let mut count = [0; 8];
+        // It fails if there is none.
+        if rustix::io::read(&relay.descriptor, &mut count).is_err() {
+            return 0;
+        }
+        if let Some(target) = self.descriptor(relay.target) {
+            // It fails if the target has so many signals already that one more makes no difference.
+            let _ = rustix::io::write(target, &1_u64.to_ne_bytes());
+        }
+        u64::from_ne_bytes(count)
+    }
+
     /// What a subject gets.
     pub(crate) fn ends(&self, plan: &Plan, subject: u16) -> Ends<'_> {
         let nothing = Event { descriptor: NO_DESCRIPTOR, action: action::NONE };
         let mut ends = Ends { events: [nothing; MAX_EVENTS], descriptors: Vec::new() };
-        let mut known = Vec::new();
         for (_, event) in all_events(plan).filter(|(raiser, _)| *raiser == subject) {
             let Some(slot) = ends.events.get_mut(usize::from(event.number)) else { continue };
             slot.action = match event.action {
@@ -105,20 +156,27 @@ impl Wiring {
                 _ => action::NONE,
             };
             let target = target(plan, subject, event);
-            slot.descriptor = match self.descriptor(target) {
+            let end = self.relay(subject, event.number).or_else(|| self.descriptor(target));
+            slot.descriptor = match end {
                 None => NO_DESCRIPTOR,
                 Some(_) if target == Target::Subject(subject) => descriptor::WAKE,
                 Some(end) => {
-                    let index = known.iter().position(|other| *other == target).unwrap_or_else(|| {
-                        known.push(target);
+                    let is_same = |known: &BorrowedFd<'_>| known.as_raw_fd() == end.as_raw_fd();
+                    let index = ends.descriptors.iter().position(is_same).unwrap_or_else(|| {
                         ends.descriptors.push(end);
-                        known.len() - 1
+                        ends.descriptors.len() - 1
                     });
                     descriptor::FIRST_EVENT + index as u32
                 }
             };
         }
         ends
+    }
+
+    /// Where this event goes, if the host passes it on.
+    fn relay(&self, raiser: u16, number: u8) -> Option<BorrowedFd<'_>> {
+        let relay = self.relays.iter().find(|relay| (relay.raiser, relay.number) == (raiser, number));
+        relay.map(|relay| relay.descriptor.as_fd())
     }
 
     fn descriptor(&self, target: Target) -> Option<BorrowedFd<'_>> {
@@ -132,6 +190,34 @@ impl Wiring {
             }
         }
     }
+}
+
+impl Relay {
+    /// Becomes readable when the event was raised.
+    pub(crate) fn raised(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+
+    /// Where the event goes.
+    pub(crate) fn target(&self) -> Target {
+        self.target
+    }
+}
+
+/// All events that processes raise and that have a target but their own.
+fn relays(plan: &Plan) -> io::Result<Vec<Relay>> {
+    let drivers = (0..).zip(&plan.subjects).filter(|(_, subject)| subject.kind == SubjectKind::Nic);
+    let of_drivers =
+        drivers.flat_map(|(id, subject)| subject.source_events.iter().map(move |event| (id, event)));
+    let mut relays = Vec::new();
+    for (raiser, event) in all_events(plan).chain(of_drivers) {
+        let target = target(plan, raiser, event);
+        let has_target = event.target.is_some() || target != Target::Nowhere;
+        if has_target && target != Target::Subject(raiser) {
+            relays.push(Relay { raiser, number: event.number, target, descriptor: new()? });
+        }
+    }
+    Ok(relays)
 }
 
 /// The events that unikernels raise themselves. The one for a subject's own stop is the host's to raise.

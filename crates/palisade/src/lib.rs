@@ -24,6 +24,7 @@ mod session;
 mod supplies;
 mod system;
 mod terminal;
+mod traffic;
 mod verb;
 mod watch;
 

@@ -143,6 +143,11 @@ impl Terminal {
         self.speak(Volume::Verbose, text);
     }
 
+    /// A line that was asked for and is no part of the log.
+    pub(crate) fn trace(&self, line: &str) -> io::Result<()> {
+        above_status(|_| writeln!(io::stderr().lock(), "{}", escape_lines(line)))
+    }
+
     /// Something the user should know about that does not keep the command from going on.
     pub(crate) fn warning(&self, problem: &dyn Diagnostic) -> io::Result<()> {
         if self.json {

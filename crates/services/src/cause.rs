@@ -35,6 +35,9 @@ pub fn of_report(report: &SubjectReport) -> Cause {
         // A process that Linux has killed leaves no registers.
         trap::SYSTEM_CALL => return text.str("forbidden system call"),
         trap::KILLED => return text.str("killed by signal ").decimal(report.address),
+        trap::NOT_STARTED => {
+            return text.str("could not be started, error ").decimal(report.address).str(" of Linux");
+        }
         trap::UNHANDLED => return text.str("exception in an exception handler"),
         _ => text.str("unknown exit ").hex(report.exit_code),
     };
@@ -164,7 +167,8 @@ mod tests {
                 info: 3,
                 ..SubjectReport::default()
             });
-            let hosted = [trap::SYSTEM_CALL, trap::KILLED, trap::UNHANDLED].contains(&number);
+            let hosted =
+                [trap::SYSTEM_CALL, trap::KILLED, trap::UNHANDLED, trap::NOT_STARTED].contains(&number);
             assert!(text.room() > 0 && !text.as_str().is_empty(), "{text:?}");
             assert_eq!(text.as_str().ends_with(" at rip 0xffffffffffffffff"), !hosted, "{text:?}");
         }

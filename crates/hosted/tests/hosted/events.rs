@@ -1,8 +1,8 @@
 //! Events, channels and rights between processes.
 
-use palisade_hosted::{End, Error, Happening, Next};
+use palisade_hosted::{Effect, End, Error, Happening, Next, Trace, Traffic};
 
-use crate::systems::{run_to_end, system, watch};
+use crate::systems::{run_to_end, system, trace, watch};
 
 #[test]
 fn a_timed_event_never_wakes_its_subject_too_early() {
@@ -63,6 +63,39 @@ fn two_subjects_share_a_channel() {
     let fault = "[supervisor] reader: faulted: memory: write to ";
     let report = outcome.lines.iter().find(|line| line.starts_with(fault));
     assert!(report.is_some_and(|line| line.contains(" not permitted at rip ")), "{outcome:#?}");
+}
+
+#[test]
+fn events_and_frames_are_seen_on_request() {
+    let description = system(
+        "[subject.patient]\nunikernel = \"ends\"\n[subject.doctor]\nunikernel = \"raise\"\nbootparams = \"wake_up\"\n\
+         [[event]]\nfrom = \"doctor:wake_up\"\nto = \"patient:started\"\narrival = \"reset\"\n\
+         [subject.feeder]\nunikernel = \"feeder\"\nbootparams = \"numbers 100 10\"\n\
+         [subject.reader]\nunikernel = \"ends\"\n\
+         [[channel]]\nname = \"numbers\"\nwriter = \"feeder:numbers\"\nreader = \"reader:numbers\"\nsize = \"64 KiB\"",
+    );
+    let (mut restarts, mut frames, mut log) = (0, 0, 0);
+    let outcome = trace(&description, |happening, lines| {
+        if let Happening::Trace(Trace { from, to, name, traffic, .. }) = happening {
+            match (*from, *to, *name, traffic) {
+                ("doctor", "patient", "wake_up", Traffic::Event { effect: Effect::Restarts, times }) => {
+                    restarts += times;
+                }
+                ("feeder", "reader", "numbers", Traffic::Frame { length: 8, .. }) => frames += 1,
+                ("feeder", "reader", "numbers", Traffic::Unseen { frames: unseen }) => frames += unseen,
+                (_, "log", _, Traffic::Event { effect: Effect::Wakes, .. }) => log += 1,
+                _ => {}
+            }
+        }
+        let said =
+            lines.iter().any(|line| line.starts_with("[feeder] wrote 100 elements to a channel for 43"));
+        if said && restarts > 0 && frames >= 100 { Next::End } else { Next::Continue }
+    });
+    assert!(matches!(outcome.end, Ok(End::Stopped)), "{outcome:#?}");
+    assert_eq!(frames, 100);
+    assert!(log > 0);
+    // It took its way: the patient has a second life.
+    assert!(outcome.started.iter().any(|(_, generation, _)| *generation == 2), "{outcome:#?}");
 }
 
 #[test]

@@ -26,6 +26,7 @@ fn a_process_has_the_bytes_of_the_image_at_the_addresses_of_the_plan_and_nothing
         debug: Some("hello"),
         renewals: None,
         figures: None,
+        trace: false,
     };
     let mut looked = false;
     run(&settings, &mut |happening| {

@@ -1,6 +1,10 @@
 //! What becomes of subjects in processes is what becomes of them in a machine.
 
-use palisade_hosted::{End, Next};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use palisade_hosted::{End, Happening, Next};
 
 use crate::systems::{run_to_end, system, watch};
 
@@ -34,3 +38,30 @@ fn who_fails_is_started_anew_as_the_policy_says() {
     let generations: Vec<_> = outcome.started.iter().map(|(_, generation, _)| *generation).collect();
     assert!(generations.starts_with(&[1, 2]), "{generations:?}");
 }
+
+#[test]
+fn whoever_takes_no_output_does_not_hold_supervision_up() {
+    let description = system(
+        "[subject.ends]\nunikernel = \"ends\"\nbootparams = \"3\"\nrestart = \"always\"\nbackoff = \"1 ms\"\n",
+    );
+    let mut waited = false;
+    let outcome = watch(&description, |happening, _| match happening {
+        Happening::Started { generation: 1, process, .. } => {
+            // Takes nothing until the process has ended, and somebody has noticed that.
+            let process = format!("/proc/{process}");
+            let deadline = Instant::now() + PATIENCE;
+            while Path::new(&process).exists() {
+                assert!(Instant::now() < deadline, "nobody has waited for it");
+                thread::sleep(Duration::from_millis(10));
+            }
+            waited = true;
+            Next::Continue
+        }
+        Happening::Started { generation: 3.., .. } => Next::End,
+        _ => Next::Continue,
+    });
+    assert!(waited && matches!(outcome.end, Ok(End::Stopped)), "{outcome:#?}");
+    assert!(outcome.said("[supervisor] ends: exited with status 3"), "{outcome:#?}");
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);

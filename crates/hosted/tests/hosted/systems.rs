@@ -55,7 +55,26 @@ pub(crate) fn run_to_end(description: &str) -> Outcome {
 }
 
 /// Runs a system. `watch` sees each happening, and the lines up to it.
-pub(crate) fn watch(description: &str, mut watch: impl FnMut(&Happening<'_>, &[String]) -> Next) -> Outcome {
+pub(crate) fn watch(
+    description: &str,
+    watch: impl FnMut(&Happening<'_>, &[String]) -> Next + Send,
+) -> Outcome {
+    run_with(description, false, watch)
+}
+
+/// The same, with events and channels.
+pub(crate) fn trace(
+    description: &str,
+    watch: impl FnMut(&Happening<'_>, &[String]) -> Next + Send,
+) -> Outcome {
+    run_with(description, true, watch)
+}
+
+fn run_with(
+    description: &str,
+    trace: bool,
+    mut watch: impl FnMut(&Happening<'_>, &[String]) -> Next + Send,
+) -> Outcome {
     let planned = plan(description);
     let settings = Settings {
         plan: &planned.plan,
@@ -66,6 +85,7 @@ pub(crate) fn watch(description: &str, mut watch: impl FnMut(&Happening<'_>, &[S
         debug: None,
         renewals: None,
         figures: None,
+        trace,
     };
     let (mut text, mut lines, mut started) = (Vec::new(), Vec::new(), Vec::new());
     let result = run(&settings, &mut |happening| {
@@ -77,7 +97,7 @@ pub(crate) fn watch(description: &str, mut watch: impl FnMut(&Happening<'_>, &[S
             Happening::Started { subject, generation, process } => {
                 started.push((subject, generation, process))
             }
-            Happening::Remark(_) | Happening::Figures(_) => {}
+            Happening::Remark(_) | Happening::Figures(_) | Happening::Trace(_) => {}
         }
         Ok(watch(&happening, &lines))
     });

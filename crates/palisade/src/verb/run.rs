@@ -24,11 +24,12 @@ use crate::session::Session;
 use crate::supplies::Supplies;
 use crate::system::{self, Purpose, Source};
 use crate::terminal::Terminal;
+use crate::traffic;
 use crate::watch::Watched;
 
 /// Runs a system, shows its log, and ends as its unikernels did.
 pub(crate) fn run(arguments: &Run, terminal: &Terminal) -> Result<Exit, Failure> {
-    let Run { description, undescribed, surroundings, gdb, watch } = arguments;
+    let Run { description, undescribed, surroundings, gdb, trace: _, watch } = arguments;
     let source = Source { description: description.as_deref(), undescribed };
     let supplies = Supplies::default();
     let plan = |terminal: &Terminal| {
@@ -90,6 +91,7 @@ fn follow(
         debug,
         renewals: Some(renewals),
         figures: terminal.shows_status().then_some(STATUS_PERIOD),
+        trace: arguments.trace,
     };
     let result = palisade_hosted::run(&settings, &mut |happening| {
         match happening {
@@ -102,6 +104,8 @@ fn follow(
                 let name = plan.subjects.get(usize::from(subject)).map_or("", |subject| &subject.name);
                 started(name, generation, process, debug == Some(name), terminal)?;
             }
+            Happening::Trace(trace) if terminal.json() => terminal.object(&traffic::object(trace))?,
+            Happening::Trace(trace) => terminal.trace(&traffic::line(trace))?,
             Happening::Figures(figures) => terminal.status(&gauge.line(figures)),
             Happening::Remark(text) => terminal.remark(text),
         }

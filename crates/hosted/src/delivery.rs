@@ -1,0 +1,305 @@
+//! What happens, on its way to whoever takes it. The run does not wait for him: what he does not take in time waits here up to a
+//! bound, and is lost beyond it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use palisade_services::log::write_line;
+use rustix::event::{EventfdFlags, eventfd};
+
+use crate::journal::{Lines, SUPERVISOR};
+use crate::{Figures, Happening, Next, Sink, Trace};
+
+/// A queue with two ends, each in a thread of its own.
+pub(crate) struct Delivery<'p> {
+    queue: Mutex<Queue<'p>>,
+    changed: Condvar,
+    /// Becomes readable when whoever takes it wants no more, or cannot.
+    enough: OwnedFd,
+}
+
+#[derive(Default)]
+struct Queue<'p> {
+    told: VecDeque<Told<'p>>,
+    /// How much of the room is used.
+    bytes: usize,
+    lost: Lost,
+    closed: bool,
+}
+
+/// What there was no room for.
+#[derive(Debug, Clone, Copy, Default)]
+struct Lost {
+    lines: u64,
+    traces: u64,
+}
+
+/// A happening that lasts.
+enum Told<'p> {
+    Output(Vec<u8>),
+    Started { subject: u16, generation: u64, process: i32 },
+    Figures(Vec<Figures>),
+    Trace(Trace<'p>),
+    Remark(String),
+}
+
+impl<'p> Delivery<'p> {
+    pub(crate) fn new() -> io::Result<Self> {
+        let enough = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { queue: Mutex::default(), changed: Condvar::new(), enough })
+    }
+
+    /// Tells lines of the log, each ended by LF. Those of the supervisor are lost last: they say how everything ended.
+    pub(crate) fn output(&self, lines: Vec<u8>) {
+        let mut queue = self.lock();
+        if queue.bytes + lines.len() <= ROOM {
+            queue.add(lines.len(), Told::Output(lines));
+        } else {
+            queue.add_some(&lines);
+        }
+        self.changed.notify_one();
+    }
+
+    /// Tells that a process begins.
+    pub(crate) fn started(&self, subject: u16, generation: u64, process: i32) {
+        self.add_small(Told::Started { subject, generation, process });
+    }
+
+    /// Tells something about this computer.
+    pub(crate) fn remark(&self, text: String) {
+        self.add_small(Told::Remark(text));
+    }
+
+    /// Tells how the subjects are. Who has not taken the figures before gets these in their place.
+    pub(crate) fn figures(&self, figures: Vec<Figures>) {
+        let mut queue = self.lock();
+        let waiting = queue.told.iter_mut().find(|told| matches!(told, Told::Figures(_)));
+        match waiting {
+            Some(waiting) => *waiting = Told::Figures(figures),
+            None => queue.add(SMALL, Told::Figures(figures)),
+        }
+        self.changed.notify_one();
+    }
+
+    /// Tells what was seen of events and channels.
+    pub(crate) fn trace(&self, trace: Trace<'p>) {
+        let mut queue = self.lock();
+        if queue.bytes + SMALL <= ROOM {
+            queue.add(SMALL, Told::Trace(trace));
+        } else {
+            queue.lost.traces += 1;
+        }
+        self.changed.notify_one();
+    }
+
+    /// Becomes readable when nobody wants any more.
+    pub(crate) fn enough(&self) -> BorrowedFd<'_> {
+        self.enough.as_fd()
+    }
+
+    /// Gives everything to `sink`, until there will be no more.
+    pub(crate) fn deliver(&self, sink: &mut Sink<'_>) -> io::Result<()> {
+        // In case that `sink` panics or fails.
+        let _end = Ending { delivery: self, whose: Whose::Taker };
+        while let Some((batch, lost)) = self.take() {
+            let last = lost.told();
+            for happening in batch.iter().chain(&last).map(Told::happening) {
+                if sink(happening)? == Next::End {
+                    self.ask_to_end();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What says at its end that there will be no more.
+    pub(crate) fn opened(&self) -> Ending<'_, 'p> {
+        Ending { delivery: self, whose: Whose::Run }
+    }
+
+    /// Waits for something. `None` if nothing will come any more.
+    fn take(&self) -> Option<(VecDeque<Told<'p>>, Lost)> {
+        let mut queue = self.lock();
+        while queue.told.is_empty() && !queue.closed {
+            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        queue.bytes = 0;
+        let taken = (mem::take(&mut queue.told), mem::take(&mut queue.lost));
+        (!taken.0.is_empty()).then_some(taken)
+    }
+
+    fn add_small(&self, told: Told<'p>) {
+        let mut queue = self.lock();
+        if queue.bytes + SMALL <= ROOM + RESERVE {
+            queue.add(SMALL, told);
+        }
+        self.changed.notify_one();
+    }
+
+    fn ask_to_end(&self) {
+        // It fails if the counter is full, and the descriptor is readable then.
+        let _ = rustix::io::write(&self.enough, &1_u64.to_ne_bytes());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue<'p>> {
+        // Nobody panics while he holds it.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<'p> Queue<'p> {
+    /// Adds the lines of the supervisor, as long as there is room for them, and counts the others as lost.
+    fn add_some(&mut self, lines: &[u8]) {
+        let supervisor = format!("[{SUPERVISOR}] ");
+        let mut kept = Vec::new();
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            let fits = self.bytes + kept.len() + line.len() <= ROOM + RESERVE;
+            if fits && line.starts_with(supervisor.as_bytes()) {
+                kept.extend_from_slice(line);
+            } else {
+                self.lost.lines += 1;
+            }
+        }
+        if !kept.is_empty() {
+            self.add(kept.len(), Told::Output(kept));
+        }
+    }
+
+    fn add(&mut self, bytes: usize, told: Told<'p>) {
+        // Nobody takes it any more.
+        if !self.closed {
+            self.bytes += bytes;
+            self.told.push_back(told);
+        }
+    }
+}
+
+impl Lost {
+    /// What there is to say of it.
+    fn told(self) -> Vec<Told<'static>> {
+        let mut told = Vec::new();
+        if self.lines != 0 {
+            let mut lines = Lines::default();
+            let text = format!("{} lines lost: the output was not taken in time", self.lines);
+            write_line(&mut lines, LOG, text.as_bytes());
+            told.push(Told::Output(lines.0));
+        }
+        if self.traces != 0 {
+            told.push(Told::Remark(format!(
+                "{} lines of the trace are lost: it was not taken in time",
+                self.traces
+            )));
+        }
+        told
+    }
+}
+
+impl Told<'_> {
+    fn happening(&self) -> Happening<'_> {
+        match self {
+            Self::Output(bytes) => Happening::Output(bytes),
+            Self::Started { subject, generation, process } => {
+                Happening::Started { subject: *subject, generation: *generation, process: *process }
+            }
+            Self::Figures(figures) => Happening::Figures(figures),
+            Self::Trace(trace) => Happening::Trace(trace),
+            Self::Remark(text) => Happening::Remark(text),
+        }
+    }
+}
+
+/// The end of one of both sides, when this is gone.
+pub(crate) struct Ending<'d, 'p> {
+    delivery: &'d Delivery<'p>,
+    whose: Whose,
+}
+
+enum Whose {
+    Run,
+    Taker,
+}
+
+impl Drop for Ending<'_, '_> {
+    fn drop(&mut self) {
+        self.delivery.lock().closed = true;
+        match self.whose {
+            Whose::Run => self.delivery.changed.notify_one(),
+            Whose::Taker => self.delivery.ask_to_end(),
+        }
+    }
+}
+
+/// Bytes that wait at most, and how much more lines of the supervisor and small news may take then.
+const ROOM: usize = 4 << 20;
+const RESERVE: usize = 1 << 20;
+/// What anything but output counts.
+const SMALL: usize = 256;
+/// Who says that lines are lost.
+const LOG: &str = "log";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_takes_nothing_holds_nobody_up_and_learns_what_he_missed() {
+        let delivery = Delivery::new().expect("there are descriptors");
+        let line = [b"[flood] ".as_slice(), &[b'x'; 1014], b"\r\n"].concat();
+        let fits = ROOM / line.len();
+        (0..fits + 5).for_each(|_| delivery.output(line.clone()));
+        delivery.output(b"[supervisor] flood: exited with status 3\r\n[flood] more\r\n".to_vec());
+        drop(delivery.opened());
+        let mut said = Vec::new();
+        let mut sink = |happening: Happening<'_>| {
+            let Happening::Output(bytes) = happening else { panic!("{happening:?}") };
+            said.extend_from_slice(bytes);
+            Ok(Next::Continue)
+        };
+        delivery.deliver(&mut sink).expect("the sink does not fail");
+        let said = String::from_utf8(said).expect("it is text");
+        assert_eq!(said.lines().filter(|line| line.starts_with("[flood] xxx")).count(), fits);
+        assert!(said.ends_with(
+            "[supervisor] flood: exited with status 3\r\n[log] 6 lines lost: the output was not taken in time\r\n"
+        ));
+    }
+
+    #[test]
+    fn even_the_supervisor_s_lines_have_a_bound() {
+        let delivery = Delivery::new().expect("there are descriptors");
+        let line = b"[supervisor] restless: restarting, generation 2\r\n".repeat(100);
+        (0..10 * ROOM / line.len()).for_each(|_| delivery.output(line.clone()));
+        assert!(delivery.lock().bytes <= ROOM + RESERVE);
+        assert!(delivery.lock().lost.lines > 0);
+    }
+
+    #[test]
+    fn new_figures_take_the_place_of_those_that_nobody_has_taken() {
+        let delivery = Delivery::new().expect("there are descriptors");
+        let figures = |subject| vec![Figures { subject, process: None, counters: Default::default() }];
+        delivery.figures(figures(1));
+        delivery.figures(figures(2));
+        drop(delivery.opened());
+        let mut seen = Vec::new();
+        let mut sink = |happening: Happening<'_>| {
+            let Happening::Figures(figures) = happening else { panic!("{happening:?}") };
+            seen.extend(figures.iter().map(|figures| figures.subject));
+            Ok(Next::Continue)
+        };
+        delivery.deliver(&mut sink).expect("the sink does not fail");
+        assert_eq!(seen, [2]);
+    }
+
+    #[test]
+    fn whoever_fails_ends_the_run() {
+        let delivery = Delivery::new().expect("there are descriptors");
+        delivery.remark("something".to_owned());
+        let mut sink = |_: Happening<'_>| Err(io::ErrorKind::BrokenPipe.into());
+        assert!(delivery.deliver(&mut sink).is_err());
+        assert!(rustix::io::read(delivery.enough(), &mut [0; 8]).is_ok());
+        delivery.remark("nobody takes this".to_owned());
+        assert!(delivery.lock().told.is_empty());
+    }
+}
