@@ -13,18 +13,20 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
+use palisade_abi::channel::{EPOCH, INACTIVE};
 use palisade_abi::launch::Word;
 use palisade_abi::layout::{CONFIG, PAGE, STATUS};
 use palisade_abi::nic_config;
 use palisade_abi::report::SubjectReport;
 use palisade_abi::status::StatusPage;
+use palisade_abi::volatile::Memory;
 use palisade_gateway::{Listener, World};
 use palisade_policy::plan::{Backing, Subject, SubjectKind};
 use rustix::pipe::{PipeFlags, pipe_with};
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::descriptors::Waiter;
-use crate::memory::sealed;
+use crate::memory::{SharedMemory, sealed};
 use crate::spawn::{Process, Program};
 use crate::subject::Ground;
 use crate::{Error, ending};
@@ -158,6 +160,18 @@ impl<'a> HostedNetwork<'a> {
     /// Its process, if it has one.
     pub(crate) fn process(&self) -> Option<&Process> {
         self.life.as_ref().map(|life| &life.process)
+    }
+
+    /// Whether it has opened the channels to all unikernels, in which it tells them their addresses.
+    pub(crate) fn is_open(&self, memory: &SharedMemory) -> bool {
+        let is_open = |port: &Port<'_>| {
+            let (offset, size) = port.message.input;
+            memory
+                .part(offset, size)
+                .and_then(|input| input.load(EPOCH))
+                .is_none_or(|epoch| epoch != INACTIVE)
+        };
+        self.ports.iter().all(is_open)
     }
 
     /// Becomes readable when it says something.

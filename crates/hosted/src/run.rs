@@ -131,6 +131,7 @@ impl Run<'_, '_> {
     fn run(&mut self) -> Result<End, Error> {
         self.wait_for_what_stays()?;
         self.start_network()?;
+        self.wait_for_network()?;
         for index in 0..self.subjects.len() {
             self.start(index)?;
         }
@@ -233,6 +234,23 @@ impl Run<'_, '_> {
             }
         }
         self.delivery.started(network.id, network.generation, process.number());
+        Ok(())
+    }
+
+    /// Waits until the network is there, but not for ever: a unikernel that does not learn its address in time takes another
+    /// one, and the right one in its next life. The others in the network would look for it where it was.
+    fn wait_for_network(&mut self) -> Result<(), Error> {
+        let began = Instant::now();
+        while began.elapsed() < NETWORK_PATIENCE
+            && self.end.is_none()
+            && let Some(network) = self.network.as_ref().filter(|network| network.process().is_some())
+            && !network.is_open(self.ground.memory)
+        {
+            let sources = self.waiter.wait(Some(NETWORK));
+            for source in sources.map_err(Error::system("descriptors cannot be waited for"))? {
+                self.happened(source)?;
+            }
+        }
         Ok(())
     }
 
@@ -465,5 +483,8 @@ const UNFINISHED_LINES: Duration = Duration::from_millis(20);
 const TIME_IS_CORRECT_FOR: Duration = Duration::from_secs(10);
 /// How often channels are looked at that are watched, though no event tells of them.
 const TRAFFIC: Duration = Duration::from_millis(10);
+/// How often it is looked whether the network is there, and for how long.
+const NETWORK: Duration = Duration::from_millis(1);
+const NETWORK_PATIENCE: Duration = Duration::from_secs(10);
 /// How often a debugger is looked for.
 const DEBUGGER: Duration = Duration::from_millis(50);
