@@ -1,8 +1,8 @@
 //! When what a unikernel sends is passed on.
 //!
 //! What it says on a connection comes in many frames, and costs least if it is passed on in one piece: each piece is a call
-//! of the kernel on one side and an acknowledgement on the other. So connections wait until no more frames come, or
-//! very many have.
+//! of the kernel on one side and an acknowledgement on the other. So what comes waits until no more comes, or
+//! very much has, or somebody else sends as well.
 
 /// What came since connections had their turn.
 #[derive(Debug, Default)]
