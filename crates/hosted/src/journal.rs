@@ -100,3 +100,58 @@ impl Output for Lines {
 pub(crate) const SUPERVISOR: &str = "supervisor";
 /// Sweeps that an unfinished line waits for its end, and a start or an overrun may take.
 const UNFINISHED: u64 = 16;
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+    use std::sync::atomic::AtomicU64;
+
+    use palisade_abi::channel::Writer;
+    use palisade_abi::log_element::LogBuffer;
+
+    use super::*;
+
+    #[test]
+    fn the_last_words_of_one_are_told_without_the_flood_of_another() {
+        let (flooded, calm) = (words(), words());
+        print(&flooded, &"flood\n".repeat(1000));
+        print(&calm, "done\nand half a line");
+        let channels = vec![channel(1, "flood", &flooded), channel(2, "calm", &calm)];
+        let mut journal = Journal { channels, lines: Lines::default() };
+        journal.finish(2);
+        assert_eq!(journal.take(), b"[calm] done\r\n[calm] and half a line\r\n");
+        assert_eq!(journal.sweep(), Progress::Busy);
+        let swept = journal.take();
+        assert!(!swept.is_empty() && swept.len() < 5000, "{}", swept.len());
+        journal.finish_all();
+        assert_eq!(journal.sweep(), Progress::Idle);
+    }
+
+    #[test]
+    fn a_writer_that_never_ends_is_not_read_for_ever() {
+        let words = words();
+        let mut channel = channel(1, "flood", &words);
+        channel.sweeps = 3;
+        print(&words, &"flood\n".repeat(1000));
+        let mut lines = Lines::default();
+        channel.finish(&mut lines);
+        assert_eq!(channel.source.sweep(&mut lines), Progress::Busy);
+    }
+
+    fn words() -> Vec<AtomicU64> {
+        (0..8 * 1025).map(|_| AtomicU64::new(0)).collect()
+    }
+
+    fn channel<'a>(writer: u16, name: &'a str, words: &'a [AtomicU64]) -> Channel<'a> {
+        let sweeps = words.len() as u64 / 8 + UNFINISHED;
+        Channel { writer, source: Source::new(name, Shared::from(words)), sweeps }
+    }
+
+    /// Starts the channel and writes this to it.
+    fn print(words: &[AtomicU64], text: &str) {
+        let mut writer = Writer::start(Shared::from(words), NonZeroU64::MIN).expect("it fits");
+        let mut buffer = LogBuffer::new();
+        text.bytes().filter_map(|byte| buffer.push(byte, 0)).for_each(|element| writer.write(&element));
+        buffer.flush(0).iter().for_each(|element| writer.write(element));
+    }
+}
