@@ -7,9 +7,9 @@ use palisade_abi::plan::{
 
 use crate::clock::Clock;
 use crate::device::{self, DeviceRegisters, Function};
-use crate::mailbox::{Mailbox, Mailboxes};
+use crate::mailbox::{Arrival, Mailbox, Mailboxes};
 use crate::schedule::Schedule;
-use crate::turns::{Turn, Turns};
+use crate::turns::{TURN_US, Turn, Turns};
 
 /// Identifier of a subject: its index in the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +86,8 @@ pub struct Dispatcher<'p> {
     turns: Turns,
     /// The device interrupts of this CPU that are masked, one bit per vector.
     masked: Vectors,
+    /// TSC value at which this CPU last began to listen to the others by itself.
+    listened: u64,
 }
 
 /// A set of vectors, one bit each.
@@ -142,6 +144,7 @@ impl<'p> Dispatcher<'p> {
             active: [0; MAX_SUBJECTS],
             turns: Turns::new(clock),
             masked: [u64::MAX; 4],
+            listened: start,
         }
     }
 
@@ -156,6 +159,7 @@ impl<'p> Dispatcher<'p> {
             Ok(earliest) => earliest,
             Err(action) => return Next::Machine(action),
         };
+        let look = self.listen(now);
         let mut ready = u64::MAX;
         self.for_each_subject(partition, |cpu, id| {
             cpu.take_in_events(id, now, pages);
@@ -164,7 +168,7 @@ impl<'p> Dispatcher<'p> {
                 ready = ready.min(not_before);
             }
         });
-        let (_, end) = self.schedule.bounds();
+        let end = self.schedule.bounds().1.min(look);
         let wake = timed.min(ready);
         match self.choose(partition, now) {
             Some((subject, turn)) => {
@@ -279,9 +283,8 @@ impl<'p> Dispatcher<'p> {
         let (start, end) = self.schedule.bounds();
         pages.show_frame(partition, self.clock.shown(start), self.clock.shown(end));
         self.for_each_subject(partition, |cpu, id| {
-            let state = cpu.state(id);
-            if state.activity == Activity::AsleepForFrame {
-                state.activity = Activity::Runnable;
+            if cpu.state(id).activity == Activity::AsleepForFrame {
+                cpu.rouse(id);
             }
         });
         self.turns.end();
@@ -315,30 +318,51 @@ impl<'p> Dispatcher<'p> {
         action.map_or(Ok(earliest), Err)
     }
 
+    /// Has other CPUs interrupt this one for subjects that are awake, once in a turn's length at most, whatever they raise. Until it
+    /// may happen again, this CPU has to look by itself: at the TSC value given.
+    fn listen(&mut self, now: u64) -> u64 {
+        if self.mailboxes.listens(self.cpu) {
+            return u64::MAX;
+        }
+        let again = self.listened.saturating_add(self.clock.ticks(TURN_US));
+        if now < again {
+            return again;
+        }
+        self.listened = now;
+        self.mailboxes.listen(self.cpu);
+        u64::MAX
+    }
+
+    /// The token comes first: an event whose token is taken is taken with it.
     fn take_in_events(&mut self, id: SubjectId, now: u64, pages: &impl Pages) {
+        let asleep = matches!(self.state(id).activity, Activity::Asleep | Activity::AsleepForFrame);
+        if asleep && self.mailbox(id).take_token() {
+            self.state(id).activity = Activity::Runnable;
+        }
         let mut pending = self.mailbox(id).take_pending();
         while pending != 0 {
             let number = pending.trailing_zeros() as usize & 63;
             pending &= pending - 1;
             let event = self.plan.target_events.get(id.index()).and_then(|t| t.get(number));
-            let state = self.state(id);
             match event.map(|e| (e.action, e.vector)) {
                 Some((target_action::INJECT_INTERRUPT, vector)) => {
-                    insert(&mut state.interrupts, vector);
+                    insert(&mut self.state(id).interrupts, vector);
                 }
                 Some((target_action::RESET, _)) => {
-                    state.reset = true;
-                    state.activity = Activity::Runnable;
+                    self.state(id).reset = true;
+                    self.rouse(id);
                     pages.clear_timed_event(id);
                     self.reset_devices(id, now, pages);
                 }
                 _ => {}
             }
         }
-        let asleep = matches!(self.state(id).activity, Activity::Asleep | Activity::AsleepForFrame);
-        if asleep && self.mailbox(id).take_token() {
-            self.state(id).activity = Activity::Runnable;
-        }
+    }
+
+    /// Has a sleeper, or one that was stopped, run again without a token.
+    fn rouse(&mut self, id: SubjectId) {
+        self.state(id).activity = Activity::Runnable;
+        self.mailbox(id).rouse();
     }
 
     /// The subject to run in `partition`, and its group's turn.
@@ -369,6 +393,7 @@ impl<'p> Dispatcher<'p> {
             && self.mailboxes.deliver_elsewhere(
                 target.index(),
                 event.target_event,
+                self.arrival(target, event.target_event),
                 record.cpu,
                 record.partition,
             )
@@ -377,6 +402,14 @@ impl<'p> Dispatcher<'p> {
         }
         if event.flags & source_flags::HANDOVER != 0 {
             self.hand_over(raiser, target);
+        }
+    }
+
+    fn arrival(&self, target: SubjectId, number: u8) -> Arrival {
+        let event = self.plan.target_events.get(target.index()).and_then(|t| t.get(usize::from(number)));
+        match event.map(|e| e.action) {
+            Some(target_action::INJECT_INTERRUPT | target_action::RESET) => Arrival::Changes,
+            _ => Arrival::Wakes,
         }
     }
 
@@ -417,13 +450,12 @@ impl<'p> Dispatcher<'p> {
     /// A subject that a trap or a timed event sends to sleep may be stopped or asleep already: it stays stopped, and its
     /// wake token wakes it.
     fn fall_asleep(&mut self, subject: SubjectId, how: Activity, pages: &impl Pages) {
-        let woken = self.mailbox(subject).take_token();
-        let state = self.state(subject);
-        if state.activity == Activity::Stopped {
+        if self.state(subject).activity == Activity::Stopped {
             return;
         }
-        state.activity = if woken { Activity::Runnable } else { how };
-        if !woken {
+        let sleeps = self.mailbox(subject).fall_asleep();
+        self.state(subject).activity = if sleeps { how } else { Activity::Runnable };
+        if sleeps {
             self.unmask_interrupts(subject, pages);
         }
     }

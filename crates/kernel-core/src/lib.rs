@@ -10,7 +10,9 @@
 #![forbid(unsafe_code)]
 
 mod atomic {
-    pub(crate) use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
+    pub(crate) use core::sync::atomic::{
+        AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence,
+    };
 }
 pub mod clock;
 pub mod cpuid;

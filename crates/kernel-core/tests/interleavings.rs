@@ -1,7 +1,7 @@
-//! Events from one CPU to a subject on another, in every interleaving that two processors can produce: the kernel's own
-//! mailboxes, with the model checker's atomics in place of the processor's.
+//! Events from one CPU to a subject on another, and the start of several CPUs, in every interleaving that processors can produce:
+//! the kernel's own code, with the model checker's atomics in place of the processor's.
 
-// The file is written for the crate that it is part of.
+// The files are written for the crate that they are part of.
 #![allow(dead_code, unreachable_pub)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,35 +13,79 @@ use loom::thread;
 #[path = "../src/mailbox.rs"]
 mod mailbox;
 
-/// What [`mailbox`] is made of.
+/// What they are made of.
 mod atomic {
     pub(crate) use std::sync::atomic::Ordering;
 
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, fence};
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, fence};
 }
 
-use mailbox::Mailboxes;
+use mailbox::{Arrival, Mailboxes};
 
 #[test]
 fn a_sleeper_on_another_cpu_is_woken() {
     model(|cpu| {
         let other = cpu.clone();
-        let other = thread::spawn(move || other.raise(3));
+        let other = thread::spawn(move || other.raise(3, Arrival::Wakes));
         cpu.attend(PARTITION);
-        cpu.run_until_woken_with(1 << 3);
+        cpu.sleep_until(1 << 3);
         other.join().unwrap();
     });
 }
 
 #[test]
-fn two_events_at_once_arrive_once_each_whether_with_one_interrupt_or_two() {
+fn two_events_at_once_arrive_once_each_with_an_interrupt_for_each_sleep_at_most() {
     model_with(Some(2), |cpu| {
         cpu.attend(PARTITION);
         let others = [3, 5].map(|event| {
             let other = cpu.clone();
-            thread::spawn(move || other.raise(event))
+            thread::spawn(move || other.raise(event, Arrival::Wakes))
         });
-        cpu.run_until_woken_with(1 << 3 | 1 << 5);
+        let sleeps = cpu.sleep_until(1 << 3 | 1 << 5);
+        for other in others {
+            other.join().unwrap();
+        }
+        assert!(cpu.interrupts() <= sleeps, "{} interrupts for {sleeps} sleeps", cpu.interrupts());
+    });
+}
+
+#[test]
+fn an_event_for_a_partition_that_the_cpu_turns_to_is_seen_then_or_interrupts() {
+    for arrival in [Arrival::Wakes, Arrival::Changes] {
+        model(move |cpu| {
+            cpu.attend(OTHER_PARTITION);
+            let other = cpu.clone();
+            let other = thread::spawn(move || other.raise(3, arrival));
+            cpu.attend(PARTITION);
+            cpu.sleep_until(1 << 3);
+            other.join().unwrap();
+        });
+    }
+}
+
+#[test]
+fn what_changes_a_subject_that_never_sleeps_is_seen() {
+    model_with(Some(3), |cpu| {
+        let other = cpu.clone();
+        let other = thread::spawn(move || {
+            other.raise(3, Arrival::Changes);
+            other.raise(5, Arrival::Changes);
+        });
+        cpu.attend(PARTITION);
+        cpu.run_until(1 << 3 | 1 << 5);
+        other.join().unwrap();
+    });
+}
+
+#[test]
+fn what_two_cpus_change_at_once_is_seen() {
+    model_with(Some(2), |cpu| {
+        cpu.attend(PARTITION);
+        let others = [3, 5].map(|event| {
+            let other = cpu.clone();
+            thread::spawn(move || other.raise(event, Arrival::Changes))
+        });
+        cpu.run_until(1 << 3 | 1 << 5);
         for other in others {
             other.join().unwrap();
         }
@@ -49,94 +93,140 @@ fn two_events_at_once_arrive_once_each_whether_with_one_interrupt_or_two() {
 }
 
 #[test]
-fn an_event_for_a_partition_that_the_cpu_turns_to_is_seen_then_or_interrupts() {
-    model(|cpu| {
-        cpu.attend(OTHER_PARTITION);
-        let other = cpu.clone();
-        let other = thread::spawn(move || other.raise(3));
-        cpu.attend(PARTITION);
-        cpu.run_until_woken_with(1 << 3);
-        other.join().unwrap();
-    });
-}
-
-#[test]
 fn an_interrupt_that_is_not_sent_would_be_missed_here() {
-    let without_interrupt = || {
-        model(|cpu| {
-            cpu.attend(PARTITION);
-            let other = cpu.clone();
-            let other = thread::spawn(move || _ = other.deliver(3));
-            cpu.run_until_woken_with(1 << 3);
-            other.join().unwrap();
-        });
-    };
-    let failure = catch_unwind(AssertUnwindSafe(without_interrupt)).unwrap_err();
-    let text = failure.downcast_ref::<String>().map_or("", String::as_str);
-    assert!(text.contains("deadlock"), "failed with: {text}");
+    for arrival in [Arrival::Wakes, Arrival::Changes] {
+        let without_interrupt = move || {
+            model(move |cpu| {
+                cpu.attend(PARTITION);
+                let other = cpu.clone();
+                let other = thread::spawn(move || _ = other.deliver(3, arrival));
+                match arrival {
+                    Arrival::Wakes => _ = cpu.sleep_until(1 << 3),
+                    Arrival::Changes => cpu.run_until(1 << 3),
+                }
+                other.join().unwrap();
+            });
+        };
+        let failure = catch_unwind(AssertUnwindSafe(without_interrupt)).unwrap_err();
+        let text = failure.downcast_ref::<String>().map_or("", String::as_str);
+        assert!(text.contains("deadlock"), "failed with: {text}");
+    }
 }
 
-/// Explores every interleaving.
+/// Explores every interleaving for a new [`Cpu`].
 fn model(story: impl Fn(Arc<Cpu>) + Sync + Send + 'static) {
     model_with(None, story);
 }
 
-/// Explores the interleavings in which threads are interrupted at most so many times: all of those of three threads take hours.
+/// Explores some for a new [`Cpu`], as [`explore`] does.
 fn model_with(preemptions: Option<usize>, story: impl Fn(Arc<Cpu>) + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = preemptions;
-    builder.check(move || story(Arc::new(Cpu::new())));
+    explore(preemptions, move || story(Arc::new(Cpu::new())));
 }
 
-/// The CPU of the sleeper, as far as sleeping goes.
+/// Explores the interleavings in which threads are interrupted at most so many times: all of those of three threads take hours,
+/// and those of longer stories of two take minutes.
+fn explore(preemptions: Option<usize>, story: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = preemptions;
+    builder.check(story);
+}
+
+/// The CPU of the target, as far as events go.
 struct Cpu {
     mailboxes: Mailboxes,
-    /// Whether an interrupt is pending: the kernel takes it when the CPU halts.
-    interrupted: Mutex<bool>,
+    interrupts: Mutex<Interrupts>,
     interrupt: Condvar,
+}
+
+#[derive(Default)]
+struct Interrupts {
+    /// The kernel takes it when the CPU halts.
+    pending: bool,
+    sent: usize,
 }
 
 impl Cpu {
     fn new() -> Self {
-        Self { mailboxes: Mailboxes::new(), interrupted: Mutex::new(false), interrupt: Condvar::new() }
+        let interrupts = Mutex::new(Interrupts::default());
+        Self { mailboxes: Mailboxes::new(), interrupts, interrupt: Condvar::new() }
     }
 
-    /// Another CPU raises an event for the sleeper.
-    fn raise(&self, event: u8) {
-        if self.deliver(event) {
-            *self.interrupted.lock().unwrap() = true;
+    /// Another CPU raises an event for the target.
+    fn raise(&self, event: u8, arrival: Arrival) {
+        if self.deliver(event, arrival) {
+            let mut interrupts = self.interrupts.lock().unwrap();
+            interrupts.pending = true;
+            interrupts.sent += 1;
             self.interrupt.notify_one();
         }
     }
 
-    fn deliver(&self, event: u8) -> bool {
-        self.mailboxes.deliver_elsewhere(SUBJECT, event, CPU, PARTITION)
+    fn deliver(&self, event: u8, arrival: Arrival) -> bool {
+        self.mailboxes.deliver_elsewhere(SUBJECT, event, arrival, CPU, PARTITION)
     }
 
     fn attend(&self, partition: u16) {
         self.mailboxes.attend(CPU, partition);
     }
 
-    /// Goes on until the sleeper is awake and these events have arrived. Whether it runs or the CPU halts: only an interrupt has
-    /// the kernel look again.
-    fn run_until_woken_with(&self, expected: u64) {
+    /// The target sleeps again and again until these events have arrived. Gives how often it slept.
+    fn sleep_until(&self, expected: u64) -> usize {
         let mailbox = self.mailboxes.of(SUBJECT);
-        let (mut events, mut awake) = (0, false);
+        let (mut events, mut sleeps) = (0, 0);
+        while events != expected {
+            let mut asleep = mailbox.fall_asleep();
+            sleeps += usize::from(asleep);
+            loop {
+                // What the kernel does after every exit.
+                asleep = asleep && !mailbox.take_token();
+                self.take_in(&mut events);
+                if !asleep {
+                    break;
+                }
+                self.wait_for_interrupt();
+            }
+        }
+        sleeps
+    }
+
+    /// The target runs, and never exits by itself, until these events have arrived.
+    fn run_until(&self, expected: u64) {
+        let (mut events, mut time_is_over) = (0, false);
         loop {
-            // What the kernel does after every exit.
-            let new = mailbox.take_pending();
-            assert_eq!(events & new, 0, "an event arrived twice");
-            events |= new;
-            awake |= mailbox.take_token();
-            if awake && events == expected {
+            let listens = self.mailboxes.listens(CPU);
+            let listens_anew = !listens && time_is_over;
+            if listens_anew {
+                self.mailboxes.listen(CPU);
+            }
+            self.take_in(&mut events);
+            if events == expected {
                 return;
             }
-            let mut interrupted = self.interrupted.lock().unwrap();
-            while !*interrupted {
-                interrupted = self.interrupt.wait(interrupted).unwrap();
+            time_is_over = !listens && !listens_anew;
+            // Otherwise the timer has it look again.
+            if !time_is_over {
+                self.wait_for_interrupt();
             }
-            *interrupted = false;
         }
+    }
+
+    fn take_in(&self, events: &mut u64) {
+        let new = self.mailboxes.of(SUBJECT).take_pending();
+        assert_eq!(*events & new, 0, "an event arrived twice");
+        *events |= new;
+    }
+
+    /// Whether the target runs or the CPU halts: only an interrupt has the kernel look again.
+    fn wait_for_interrupt(&self) {
+        let mut interrupts = self.interrupts.lock().unwrap();
+        while !interrupts.pending {
+            interrupts = self.interrupt.wait(interrupts).unwrap();
+        }
+        interrupts.pending = false;
+    }
+
+    fn interrupts(&self) -> usize {
+        self.interrupts.lock().unwrap().sent
     }
 }
 

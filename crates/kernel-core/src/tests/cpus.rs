@@ -42,18 +42,66 @@ fn an_event_to_another_cpu_interrupts_it_and_wakes_its_target() {
 }
 
 #[test]
+fn events_without_end_interrupt_another_cpu_once_for_each_sleep_of_their_target() {
+    let [mut zero, mut one] = both();
+    let subject = one.running(0);
+    for sleeps in 0..10 {
+        for now in 0..1000 {
+            zero.raise(now, POKE);
+            // Whoever runs there may exit between any two of them.
+            one.at(now);
+        }
+        assert_eq!(zero.pages.notified.borrow().len(), sleeps);
+        // The first sleep takes the token of what came before it, the second one is a sleep.
+        one.cpu.sleep(subject, &one.pages);
+        one.cpu.sleep(subject, &one.pages);
+    }
+}
+
+#[test]
+fn an_event_that_only_wakes_does_not_interrupt_for_a_subject_that_is_awake() {
+    let [mut zero, mut one] = both();
+    let subject = one.running(0);
+    zero.raise(1, POKE);
+    assert!(zero.pages.notified.borrow().is_empty());
+    one.cpu.sleep(subject, &one.pages);
+    assert_eq!(one.at(2), Some(1), "it does not sleep");
+}
+
+#[test]
+fn interrupts_from_another_cpu_without_end_take_one_exit_in_a_turn_and_arrive_within_it() {
+    let [mut zero, mut one] = both();
+    let subject = one.running(0);
+    for now in 1..4000 {
+        zero.raise(now, INTERRUPT);
+        if now % 10 == 0 {
+            one.at(now);
+        }
+    }
+    assert_eq!(*zero.pages.notified.borrow(), [1], "it was in the first turn");
+    assert_eq!(one.cpu.pending_interrupt(subject), Some(0x41));
+    // One that comes now interrupts nobody, but the CPU looks when the turn's length is over.
+    one.cpu.interrupt_taken(subject, 0x41);
+    zero.raise(4000, INTERRUPT);
+    let Next::Run { until, .. } = one.cpu.next(3999, &one.pages) else { panic!("nobody runs") };
+    assert_eq!(until, MS / 2);
+    one.at(until);
+    assert_eq!(one.cpu.pending_interrupt(subject), Some(0x41));
+    zero.raise(until, INTERRUPT);
+    assert_eq!(*zero.pages.notified.borrow(), [1, 1]);
+}
+
+#[test]
 fn events_that_a_cpu_has_not_looked_at_interrupt_it_once() {
     let [mut zero, mut one] = both();
-    assert_eq!(one.at(0), Some(1));
+    let subject = one.running(0);
     for _ in 0..3 {
         zero.raise(1, POKE);
         zero.raise(1, INTERRUPT);
     }
     assert_eq!(*zero.pages.notified.borrow(), [1]);
-    let subject = one.running(2);
+    one.at(2);
     assert_eq!(one.cpu.pending_interrupt(subject), Some(0x41));
-    zero.raise(3, POKE);
-    assert_eq!(*zero.pages.notified.borrow(), [1, 1]);
 }
 
 #[test]
@@ -73,7 +121,7 @@ fn nobody_interrupts_a_cpu_that_has_not_come_to_its_first_frame() {
     zero.raise(0, POKE);
     assert!(zero.pages.notified.borrow().is_empty());
     assert_eq!(one.at(0), Some(1));
-    zero.raise(1, POKE);
+    zero.raise(1, RESET);
     assert_eq!(*zero.pages.notified.borrow(), [1]);
 }
 
