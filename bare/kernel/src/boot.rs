@@ -11,7 +11,7 @@ use palisade_abi::volatile::Memory;
 use palisade_kernel_core::clock::Clock;
 use palisade_kernel_core::mailbox::Mailboxes;
 use palisade_kernel_core::memory_map;
-use palisade_kernel_core::rendezvous::{Comparison, StartLine};
+use palisade_kernel_core::rendezvous::{Comparison, NoStart, StartLine};
 
 use crate::arch::apic::{self, LocalApic, Modes};
 use crate::arch::extended_state::ExtendedState;
@@ -22,6 +22,7 @@ use crate::arch::vtx::Vtx;
 use crate::arch::{calibrate, paging, processor, secondary};
 use crate::console::{self, Part};
 use crate::devices;
+use crate::ending;
 use crate::fatal::{self, refuse};
 use crate::loader::{MemoryMap, NoMap};
 use crate::memory::{self, PlanMemory};
@@ -149,16 +150,14 @@ extern "C" fn kernel_start_secondary() -> ! {
     let Some((number, cpu)) = found else { processor::halt_for_ever() };
     // SAFETY: as on the boot CPU.
     unsafe { CpuData::install(cpu.data as *mut CpuData) };
-    system.comparison.answer(processor::ordered_tsc);
+    if !system.comparison.answer(processor::ordered_tsc, system.clock.ticks(PATIENCE_US)) {
+        processor::halt_for_ever()
+    }
     let (start_cpu, extended_state) = check_processor();
     // SAFETY: the boot tables and the CPU's own map the page, as on the boot CPU.
     let alike = extended_state == system.extended_state && unsafe { system.apic.enable_too() };
     if !alike {
-        refuse(&[
-            Part::Text("CPU "),
-            Part::Decimal(number as u64),
-            Part::Text(" has not the features of CPU 0"),
-        ]);
+        refuse(&[Part::Text("the CPU has not the features of CPU 0")]);
     }
     // SAFETY: as on the boot CPU.
     unsafe { paging::enter(cpu, start_cpu, number) }
@@ -180,11 +179,12 @@ extern "C" fn start_cpu<V: Virtualisation>(number: usize) -> ! {
     let [delay, patience] = [START_DELAY_US, PATIENCE_US].map(|us| system.clock.ticks(us));
     match system.start_line.wait(number, system.plan.cpus.len(), processor::tsc, delay, patience) {
         Ok(start) => run::run(Cpu { number: number as u16, system, memory }, backend, start),
-        Err(missing) => refuse(&[
+        Err(NoStart::Missing(missing)) => refuse(&[
             Part::Text("CPU "),
             Part::Decimal(missing as u64),
             Part::Text(" has stopped at its start"),
         ]),
+        Err(NoStart::Closed) => ending::leave(system),
     }
 }
 

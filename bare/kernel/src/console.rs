@@ -17,6 +17,8 @@ pub(crate) enum Part<'a> {
     Hex(u64),
     /// A PCI function: `bus:device.function`.
     Function(u16),
+    /// Several, one after the other.
+    Parts(&'a [Part<'a>]),
 }
 
 /// Says which port the console is at; 0 for none.
@@ -34,25 +36,28 @@ pub(crate) fn line(start: &str, parts: &[Part<'_>]) {
         spin_loop();
     }
     text(start);
-    for part in parts {
-        match *part {
-            Part::Text(part) => text(part),
-            Part::Decimal(value) => decimal(value),
-            Part::Hex(value) => {
-                text("0x");
-                hexadecimal(value, (64 - value.leading_zeros()).div_ceil(4).max(1));
-            }
-            Part::Function(function) => {
-                hexadecimal(u64::from(function >> 8), 2);
-                put(b':');
-                hexadecimal(u64::from(function >> 3 & 0x1f), 2);
-                put(b'.');
-                hexadecimal(u64::from(function & 7), 1);
-            }
-        }
-    }
+    parts.iter().for_each(part);
     put(b'\n');
     BUSY.store(false, Ordering::Release);
+}
+
+fn part(part: &Part<'_>) {
+    match *part {
+        Part::Text(part) => text(part),
+        Part::Decimal(value) => decimal(value),
+        Part::Hex(value) => {
+            text("0x");
+            hexadecimal(value, (64 - value.leading_zeros()).div_ceil(4).max(1));
+        }
+        Part::Function(function) => {
+            hexadecimal(u64::from(function >> 8), 2);
+            put(b':');
+            hexadecimal(u64::from(function >> 3 & 0x1f), 2);
+            put(b'.');
+            hexadecimal(u64::from(function & 7), 1);
+        }
+        Part::Parts(parts) => parts.iter().for_each(self::part),
+    }
 }
 
 fn text(text: &str) {

@@ -9,13 +9,20 @@ use crate::console::{self, Part};
 use crate::devices;
 use crate::memory::PlanMemory;
 
-/// Makes this CPU the one that ends the system. If another one is at it, this one stops here for good.
+/// Makes this CPU the one that ends the system. If another one is at it, this one stops here for good. No CPU begins its first frame any
+/// more: those that wait for it leave.
 pub(crate) fn claim(system: &System) {
     let own = system.this_cpu();
     let claimed = ENDED_BY.compare_exchange(NOBODY, own, Ordering::AcqRel, Ordering::Acquire);
     if claimed.is_err_and(|by| by != own) {
         leave(system);
     }
+    system.start_line.close();
+}
+
+/// Whether a CPU ends the system.
+pub(crate) fn is_claimed() -> bool {
+    ENDED_BY.load(Ordering::Acquire) != NOBODY
 }
 
 /// Stops all other CPUs, and takes memory from all devices. This CPU has claimed the end; if it comes here again, that is what
@@ -27,7 +34,8 @@ pub(crate) fn stop_all(system: &System) {
     }
     let others = system.start_line.ready() & !(1 << system.this_cpu());
     for_each(system, others, |_, apic_id| system.apic.send(apic_id, apic::STOP_VECTOR));
-    // Each CPU looks at its interrupts after every exit. One that does not any more is interrupted wherever it is.
+    // Each CPU that runs subjects or halts takes its interrupts, and the others leave the start line. One that does neither is
+    // interrupted wherever it is.
     let late = wait_for(system, others);
     for_each(system, late, |_, apic_id| system.apic.send_non_maskable(apic_id));
     for_each(system, wait_for(system, late), |number, _| {

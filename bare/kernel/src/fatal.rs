@@ -13,11 +13,18 @@ use crate::ending;
 use crate::machine;
 use crate::memory::PlanMemory;
 
-/// Says why this machine or image cannot run the system, and halts. The first CPU with a reason gives it.
+/// Says why this machine or image cannot run the system, and halts; no CPU begins its first frame. The first CPU with a reason
+/// gives it.
 pub(crate) fn refuse(parts: &[Part<'_>]) -> ! {
     static REFUSED: AtomicBool = AtomicBool::new(false);
+    let other = boot::system().and_then(|system| {
+        system.start_line.close();
+        Some(system.this_cpu()).filter(|cpu| *cpu != 0)
+    });
     if !REFUSED.swap(true, Ordering::Relaxed) {
-        console::line("kernel refused: ", parts);
+        let place = [Part::Text("on CPU "), Part::Decimal(other.unwrap_or(0) as u64), Part::Text(": ")];
+        let place = if other.is_some() { &place[..] } else { &[] };
+        console::line("kernel refused: ", &[Part::Parts(place), Part::Parts(parts)]);
     }
     processor::halt_for_ever()
 }

@@ -232,9 +232,9 @@ impl<V: Virtualisation> Running<V> {
             let position = last.map_or((0, 0), |subject| self.backend.position(subject));
             fatal::stop(Reason::SubjectPanic, self.last, position, 0)
         }
+        self.totals.add();
         ending::claim(system);
         ending::stop_all(system);
-        self.totals.add();
         print_totals();
         if action == MachineAction::Reset {
             machine::reset(&system.plan)
@@ -243,8 +243,12 @@ impl<V: Virtualisation> Running<V> {
         }
     }
 
-    /// Another CPU ends the system.
-    fn leave(&self) -> ! {
+    /// Another CPU says that it ends the system. If none does, the interrupt is nobody's.
+    fn leave(&mut self) -> ! {
+        if !ending::is_claimed() {
+            fatal::stop(Reason::Internal, None, (0, 0), u64::from(apic::STOP_VECTOR))
+        }
+        self.look_at_iommus(0);
         self.totals.add();
         ending::leave(self.cpu.system)
     }

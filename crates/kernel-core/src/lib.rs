@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod atomic {
+    pub(crate) use core::hint::spin_loop;
     pub(crate) use core::sync::atomic::{
         AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence,
     };

@@ -2,9 +2,7 @@
 //!
 //! After that nobody waits for anybody: each CPU computes its frames from the common start.
 
-use core::hint::spin_loop;
-
-use crate::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, spin_loop};
 
 /// A comparison of the time-stamp counters of two CPUs, by questions and answers.
 ///
@@ -20,8 +18,8 @@ pub struct Comparison {
 impl Comparison {
     /// Nothing has been asked yet.
     #[must_use]
-    pub const fn new() -> Self {
-        Self { asked: AtomicU64::new(0), answered: AtomicU64::new(0), time: AtomicU64::new(0) }
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Asks the other CPU what its counter says, many times. Gives the least number of ticks by which the two differ, or `None` if
@@ -44,32 +42,48 @@ impl Comparison {
         Some(difference)
     }
 
-    /// Answers all questions of one comparison. Without questions it never returns.
-    pub fn answer(&self, now: impl Fn() -> u64) {
+    /// Answers all questions of one comparison. `false` if there is none for `patience` ticks: who asks has given up.
+    #[must_use]
+    pub fn answer(&self, now: impl Fn() -> u64, patience: u64) -> bool {
         for round in 1..=ROUNDS {
+            let before = now();
             while self.asked.load(Ordering::Acquire) != round {
+                if now().saturating_sub(before) > patience {
+                    return false;
+                }
                 spin_loop();
             }
             self.time.store(now(), Ordering::Relaxed);
             self.answered.store(round, Ordering::Release);
         }
+        true
     }
 }
 
-/// Where all CPUs wait until the last one is ready, to begin their first major frames at the same time.
+/// Where all CPUs wait until the last one is ready, to begin their first major frames at the same time. They all begin, or none does:
+/// a line that was closed before the last one came stays closed.
 #[derive(Debug, Default)]
 pub struct StartLine {
     /// One bit for each CPU.
     ready: AtomicU32,
-    /// When the first frames begin; 0 as long as that is open.
+    /// When the first frames begin: [`OPEN`] until it is decided, [`CLOSED`] if never.
     start: AtomicU64,
+}
+
+/// Why a CPU does not start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoStart {
+    /// The CPU with this number has not come.
+    Missing(usize),
+    /// The line was closed.
+    Closed,
 }
 
 impl StartLine {
     /// Nobody is ready.
     #[must_use]
-    pub const fn new() -> Self {
-        Self { ready: AtomicU32::new(0), start: AtomicU64::new(0) }
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// The CPUs that have come here, one bit each.
@@ -77,11 +91,18 @@ impl StartLine {
         self.ready.load(Ordering::Acquire)
     }
 
+    /// Closes the line: whoever waits leaves, and whoever comes. Tells whether it is closed; it is not if the CPUs begin, or
+    /// have begun, because the last one came before.
+    pub fn close(&self) -> bool {
+        let closed = self.start.compare_exchange(OPEN, CLOSED, Ordering::AcqRel, Ordering::Acquire);
+        matches!(closed, Ok(_) | Err(CLOSED))
+    }
+
     /// Waits as CPU `number` of `cpus`. The last one to come has all of them begin `delay` ticks later. Gives that time, which has
     /// come then.
     ///
     /// # Errors
-    /// After `patience` ticks some CPU was still missing: its number.
+    /// The line was closed; CPU 0 closes it if another one is still missing after `patience` ticks.
     pub fn wait(
         &self,
         number: usize,
@@ -89,105 +110,34 @@ impl StartLine {
         now: impl Fn() -> u64,
         delay: u64,
         patience: u64,
-    ) -> Result<u64, usize> {
+    ) -> Result<u64, NoStart> {
         let came = now();
         let all = (1_u32 << (cpus & 31)).wrapping_sub(1);
         let own = 1 << (number & 31);
         if self.ready.fetch_or(own, Ordering::AcqRel) | own == all {
-            self.start.store(came.saturating_add(delay).max(1), Ordering::Release);
+            let start = came.saturating_add(delay).clamp(OPEN + 1, CLOSED - 1);
+            // If this changes nothing, the line is closed.
+            _ = self.start.compare_exchange(OPEN, start, Ordering::AcqRel, Ordering::Acquire);
         }
         loop {
             let (start, now) = (self.start.load(Ordering::Acquire), now());
-            if start != 0 && now >= start {
+            if start == CLOSED {
+                return Err(NoStart::Closed);
+            }
+            if start != OPEN && now >= start {
                 return Ok(start);
             }
-            if start == 0 && now.saturating_sub(came) > patience {
-                return Err(self.ready().trailing_ones() as usize);
+            if start == OPEN && number == 0 && now.saturating_sub(came) > patience {
+                let missing = self.ready().trailing_ones() as usize;
+                if missing < cpus && self.close() {
+                    return Err(NoStart::Missing(missing));
+                }
             }
             spin_loop();
         }
     }
 }
 
+const OPEN: u64 = 0;
+const CLOSED: u64 = u64::MAX;
 const ROUNDS: u64 = 64;
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicU64;
-    use std::thread;
-
-    use super::*;
-
-    /// A clock that moves on by one whenever somebody looks at it.
-    fn clock(ticks: &AtomicU64) -> impl Fn() -> u64 {
-        || ticks.fetch_add(1, Ordering::SeqCst)
-    }
-
-    fn compare(offset: impl Fn(u64) -> u64 + Sync) -> Option<u64> {
-        let (ticks, comparison) = (AtomicU64::new(1_000_000), Comparison::new());
-        thread::scope(|scope| {
-            scope.spawn(|| comparison.answer(|| offset(clock(&ticks)())));
-            comparison.ask(clock(&ticks), u64::MAX)
-        })
-    }
-
-    #[test]
-    fn counters_that_agree_are_found_to_agree_however_long_an_answer_takes() {
-        assert_eq!(compare(|now| now), Some(0));
-    }
-
-    #[test]
-    fn a_counter_that_is_ahead_or_behind_is_noticed() {
-        // How long an answer takes hides some of the difference.
-        assert!(matches!(compare(|now| now + 500_000), Some(1..=500_000)));
-        assert!(matches!(compare(|now| now - 500_000), Some(1..=500_000)));
-        let huge = compare(|now| now + (1 << 40)).unwrap();
-        assert!(huge <= 1 << 40 && huge > 1 << 39, "{huge}");
-    }
-
-    #[test]
-    fn a_cpu_that_does_not_answer_is_noticed() {
-        let ticks = AtomicU64::new(0);
-        assert_eq!(Comparison::new().ask(clock(&ticks), 1000), None);
-    }
-
-    #[test]
-    fn one_comparison_follows_another() {
-        let (ticks, comparison) = (AtomicU64::new(0), Comparison::new());
-        for _ in 0..3 {
-            thread::scope(|scope| {
-                scope.spawn(|| comparison.answer(clock(&ticks)));
-                assert_eq!(comparison.ask(clock(&ticks), u64::MAX), Some(0));
-            });
-        }
-    }
-
-    #[test]
-    fn all_cpus_start_at_the_same_time_and_nobody_before_it() {
-        let (ticks, line) = (AtomicU64::new(0), StartLine::new());
-        let starts: Vec<_> = thread::scope(|scope| {
-            let wait = |number| {
-                let start = line.wait(number, 3, clock(&ticks), 50, u64::MAX).unwrap();
-                assert!(ticks.load(Ordering::SeqCst) > start);
-                start
-            };
-            let cpus = [0, 1, 2].map(|number| scope.spawn(move || wait(number)));
-            cpus.into_iter().map(|cpu| cpu.join().unwrap()).collect()
-        });
-        assert!(starts.iter().all(|start| *start == starts[0] && *start >= 50), "{starts:?}");
-    }
-
-    #[test]
-    fn a_cpu_that_does_not_come_is_named() {
-        let (ticks, line) = (AtomicU64::new(0), StartLine::new());
-        assert_eq!(line.wait(0, 3, clock(&ticks), 50, 1000), Err(1));
-        assert_eq!(line.wait(1, 3, clock(&ticks), 50, 1000), Err(2));
-        assert_eq!(line.ready(), 0b11);
-    }
-
-    #[test]
-    fn a_single_cpu_waits_for_nobody() {
-        let ticks = AtomicU64::new(7);
-        assert_eq!(StartLine::new().wait(0, 1, clock(&ticks), 50, 0), Ok(57));
-    }
-}

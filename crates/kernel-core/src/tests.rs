@@ -16,6 +16,7 @@ use crate::mailbox::Mailboxes;
 
 mod cpus;
 mod devices;
+mod rendezvous;
 mod turns;
 
 /// A TSC of 1 tick per nanosecond and some: 2 ticks a nanosecond, so that nothing is shifted.

@@ -4,6 +4,7 @@
 // The files are written for the crate that they are part of.
 #![allow(dead_code, unreachable_pub)]
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -12,15 +13,19 @@ use loom::thread;
 
 #[path = "../src/mailbox.rs"]
 mod mailbox;
+#[path = "../src/rendezvous.rs"]
+mod rendezvous;
 
 /// What they are made of.
 mod atomic {
     pub(crate) use std::sync::atomic::Ordering;
 
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, fence};
+    pub(crate) use loom::hint::spin_loop;
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, fence};
 }
 
 use mailbox::{Arrival, Mailboxes};
+use rendezvous::{NoStart, StartLine};
 
 #[test]
 fn a_sleeper_on_another_cpu_is_woken() {
@@ -111,6 +116,44 @@ fn an_interrupt_that_is_not_sent_would_be_missed_here() {
         let text = failure.downcast_ref::<String>().map_or("", String::as_str);
         assert!(text.contains("deadlock"), "failed with: {text}");
     }
+}
+
+#[test]
+fn when_the_patience_is_over_all_cpus_start_or_none_does() {
+    explore(Some(3), || {
+        let line = Arc::new(StartLine::new());
+        let second = line.clone();
+        let second = thread::spawn(move || come(&second, 1));
+        match (come(&line, 0), second.join().unwrap()) {
+            (Ok(start), Ok(other)) => assert_eq!(start, other),
+            (Err(NoStart::Missing(missing)), Err(NoStart::Closed)) => assert_eq!(missing, 1),
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+#[test]
+fn when_another_cpu_fails_all_cpus_start_or_none_does() {
+    explore(Some(2), || {
+        let line = Arc::new(StartLine::new());
+        let (second, failing) = (line.clone(), line.clone());
+        let second = thread::spawn(move || come(&second, 1));
+        let failing = thread::spawn(move || failing.close());
+        let first = come(&line, 0);
+        let closed = failing.join().unwrap();
+        let second = second.join().unwrap();
+        assert_eq!((first.is_err(), second.is_err()), (closed, closed), "{first:?}, {second:?}");
+    });
+}
+
+/// Comes to the line of two CPUs with a clock that always moves on, and little patience.
+fn come(line: &StartLine, number: usize) -> Result<u64, NoStart> {
+    let ticks = Cell::new(0);
+    let now = || {
+        ticks.set(ticks.get() + 1000);
+        ticks.get()
+    };
+    line.wait(number, 2, now, 0, 500)
 }
 
 /// Explores every interleaving for a new [`Cpu`].
