@@ -26,6 +26,19 @@ pub(super) fn check(system: &System<'_>, holdings: &[Holding], findings: &mut Fi
         check_grants(space, &grants, &owner, findings);
         check_nothing_else(system, space, &grants, &owner, findings);
     }
+    check_alike(system, findings);
+}
+
+/// The kernel's own memory is the same one for all CPUs, also where nobody knows its segments: what one of them executes, no other
+/// one writes.
+fn check_alike(system: &System<'_>, findings: &mut Findings) {
+    let Some((first, others)) = system.kernels.split_first() else { return };
+    let (start, end) = (system.image.start(), system.plan_start);
+    for (space, cpu) in others.iter().zip(1..) {
+        findings.require(space.within(start, end).eq(first.within(start, end)), &KERNEL_SEGMENTS, || {
+            format!("kernel tables of CPU {cpu}: the kernel is not mapped as on CPU 0")
+        });
+    }
 }
 
 /// Memory that a CPU's kernel tables map, and how.

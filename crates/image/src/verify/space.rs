@@ -132,6 +132,12 @@ impl Space {
         phys.is_none() && until >= address.saturating_add(size)
     }
 
+    /// The pieces from one address to another.
+    pub(super) fn within(&self, from: u64, to: u64) -> impl Iterator<Item = Piece> {
+        let inside = self.pieces.iter().filter(move |p| p.address < to && p.end() > from);
+        inside.map(move |p| p.part(p.address.max(from), p.end().min(to)))
+    }
+
     /// This space without some pages, which are given in order.
     pub(super) fn without(&self, pages: &[u64]) -> Self {
         let mut rest = Self::default();

@@ -2,14 +2,13 @@
 
 use std::mem::{offset_of, size_of};
 
-use palisade_abi::layout::{IMAGE_BASE, PAGE, SUBJECT_INFO, SUBJECT_INFO_SIZE};
+use palisade_abi::layout::{IMAGE_BASE, LARGE_PAGE, PAGE, SUBJECT_INFO, SUBJECT_INFO_SIZE};
 use palisade_abi::plan::{
     CHECKSUM_START, Cpu, CpuidLeaf, Header, Iommu, MAGIC, SourceEvent, Subject, Table, checksum, iommu_kind,
 };
-use palisade_policy::plan::IommuKind;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::system;
+use crate::system::{self, Sample};
 
 /// An image that is being damaged.
 pub(crate) struct Damage {
@@ -20,7 +19,10 @@ pub(crate) struct Damage {
 /// A tree of page tables.
 #[derive(Clone, Copy)]
 pub(crate) enum Tree {
+    /// The kernel's on the boot CPU.
     Kernel,
+    /// The kernel's on a CPU.
+    KernelOn(usize),
     /// The own tables of a subject.
     Guest(usize),
     Npt(usize),
@@ -50,9 +52,9 @@ pub(crate) enum Rights {
 }
 
 impl Damage {
-    /// A copy of the good image for a machine with this IOMMU.
-    pub(crate) fn new(iommu: Option<IommuKind>) -> Self {
-        let file = system::image_behind(iommu).to_vec();
+    /// A copy of the good image of this sample.
+    pub(crate) fn new(sample: Sample) -> Self {
+        let file = system::image_of(sample).to_vec();
         let pages = (SEGMENT..file.len()).step_by(PAGE as usize);
         let plan = pages.into_iter().find(|at| file[*at..].starts_with(&MAGIC.to_le_bytes()));
         Self { file, plan: plan.expect("there is a plan") }
@@ -150,6 +152,11 @@ impl Damage {
         Subject::read_from_prefix(&self.file[place + id * size_of::<Subject>()..]).expect("it is there").0
     }
 
+    pub(crate) fn read_cpu(&self, number: usize) -> Cpu {
+        let place = self.plan + self.read_header().tables[Table::Cpus as usize].offset as usize;
+        Cpu::read_from_prefix(&self.file[place + number * size_of::<Cpu>()..]).expect("it is there").0
+    }
+
     /// Changes the entry for `address` in the table of `level` (1 has the pages).
     pub(crate) fn entry(&mut self, tree: Tree, address: u64, level: u32, change: impl FnOnce(u64) -> u64) {
         let mut table = self.root(tree);
@@ -225,10 +232,24 @@ impl Damage {
         self.map_nested(subject, address, phys, rights);
     }
 
-    /// Maps a page in the kernel's tables, one to one.
+    /// Maps a page in the kernel's tables on the boot CPU, one to one.
     pub(crate) fn map_kernel(&mut self, phys: u64, rights: Rights) {
+        self.map_kernel_on(0, phys, rights);
+    }
+
+    /// Maps a page in the kernel's tables on a CPU, one to one.
+    pub(crate) fn map_kernel_on(&mut self, cpu: usize, phys: u64, rights: Rights) {
         let bits = PRESENT | ACCESSED | DIRTY | native(rights);
-        self.entry(Tree::Kernel, phys, 1, |_| phys | bits);
+        self.entry(Tree::KernelOn(cpu), phys, 1, |_| phys | bits);
+    }
+
+    /// Maps the large page around an address in the kernel's tables on a CPU, one to one and read-only, where it maps nothing yet.
+    pub(crate) fn map_kernel_large_on(&mut self, cpu: usize, phys: u64) {
+        let bits = PRESENT | ACCESSED | DIRTY | LARGE | NO_EXECUTE;
+        self.entry(Tree::KernelOn(cpu), phys, 2, |before| {
+            assert_eq!(before, 0, "something is mapped around {phys:#x}");
+            phys & !(LARGE_PAGE - 1) | bits
+        });
     }
 
     /// The subject info of a subject.
@@ -260,10 +281,8 @@ impl Damage {
 
     fn root(&mut self, tree: Tree) -> u64 {
         match tree {
-            Tree::Kernel => {
-                let place = self.plan + self.read_header().tables[Table::Cpus as usize].offset as usize;
-                Cpu::read_from_prefix(&self.file[place..]).expect("it is there").0.kernel_root
-            }
+            Tree::Kernel => self.read_cpu(0).kernel_root,
+            Tree::KernelOn(cpu) => self.read_cpu(cpu).kernel_root,
             Tree::Guest(id) => {
                 let root = self.read_subject(id).guest_root;
                 self.phys(id, root)

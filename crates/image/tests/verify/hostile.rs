@@ -6,7 +6,7 @@ use palisade_image::verify::{Expected, verify};
 use proptest::prelude::*;
 
 use crate::damage::Damage;
-use crate::system;
+use crate::system::{self, Sample};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
@@ -35,7 +35,7 @@ proptest! {
     fn tables_that_lead_anywhere_are_judged(
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u16>(), any::<u8>()), 1..256),
     ) {
-        let mut damaged = Damage::new(None);
+        let mut damaged = Damage::new(Sample::Plain);
         let tables = damaged.read_subject(0).npt_root;
         let length = damaged.at(tables).len() / 8;
         for (place, page, bits) in damage {
@@ -50,7 +50,7 @@ proptest! {
     fn a_damaged_plan_with_a_right_checksum_is_judged(
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
     ) {
-        let mut damaged = Damage::new(None);
+        let mut damaged = Damage::new(Sample::Plain);
         let plan = damaged.plan_address();
         let size = damaged.read_header().total_size as usize;
         for (place, value) in damage {
@@ -69,7 +69,7 @@ proptest! {
         noise in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..64),
     ) {
         const SIZES: [usize; 5] = [16, 32, 24, 16, 40];
-        let mut damaged = Damage::new(None);
+        let mut damaged = Damage::new(Sample::Plain);
         let plan = damaged.plan_address();
         let size = damaged.read_header().total_size as usize;
         for (place, value) in noise {
@@ -91,7 +91,7 @@ proptest! {
         resources in prop::collection::vec((0..6_usize, 0..8_u8, edge(), edge()), 1..6),
         operations in prop::collection::vec((0..5_usize, edge(), edge(), edge()), 0..5),
     ) {
-        let mut damaged = Damage::new(None);
+        let mut damaged = Damage::new(Sample::Plain);
         for (number, kind, address, size) in resources {
             let data = &mut damaged.info(system::HELLO)[80 + number * 128 + 72..];
             data[0] = kind;
@@ -124,7 +124,7 @@ fn edge() -> impl Strategy<Value = u64> {
 
 #[test]
 fn tables_that_refer_to_themselves_end() {
-    let mut damaged = Damage::new(None);
+    let mut damaged = Damage::new(Sample::Plain);
     let root = damaged.read_subject(0).npt_root;
     for entry in damaged.at(root)[..4096].chunks_exact_mut(8) {
         entry.copy_from_slice(&(root | 0x27).to_le_bytes());

@@ -9,6 +9,9 @@ mod system;
 use palisade_image::verify::{Expected, RULES, verify};
 use palisade_policy::plan::IommuKind;
 
+use crate::damage::{Damage, NO_EXECUTE, Tree, WRITE};
+use crate::system::Sample;
+
 #[test]
 fn a_packed_image_satisfies_every_rule() {
     let verdict = verify(system::image(), &Expected { kernel: Some(system::kernel()) });
@@ -18,10 +21,25 @@ fn a_packed_image_satisfies_every_rule() {
 #[test]
 fn an_image_for_a_machine_with_an_iommu_satisfies_every_rule_and_leaves_nothing_to_be_said() {
     for kind in [IommuKind::Amd, IommuKind::Intel] {
-        let image = system::image_behind(Some(kind));
+        let image = system::image_of(Sample::Behind(kind));
         let verdict = verify(image, &Expected { kernel: Some(system::kernel()) });
         assert!(verdict.is_good() && verdict.notes.is_empty(), "{kind:?}: {:#?}", verdict.findings);
     }
+}
+
+#[test]
+fn an_image_for_two_cpus_satisfies_every_rule() {
+    let verdict = verify(system::image_of(Sample::TwoCpus), &Expected { kernel: Some(system::kernel()) });
+    assert!(verdict.is_good(), "{:#?}", verdict.findings);
+}
+
+#[test]
+fn what_one_cpu_executes_none_writes_whoevers_kernel_it_is() {
+    let mut damaged = Damage::new(Sample::TwoCpus);
+    damaged.entry(Tree::KernelOn(1), 0x10_2000, 1, |e| e | WRITE);
+    damaged.entry(Tree::Kernel, 0x10_2000, 1, |e| e & !NO_EXECUTE);
+    let findings = verify(&damaged.file, &Expected::default()).findings;
+    assert_eq!(findings.iter().map(|f| f.rule.id).collect::<Vec<_>>(), ["kernel-segments"]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod kernel;
 mod machine;
 mod subjects;
 mod tables;
+mod two_cpus;
 
 use std::collections::BTreeSet;
 
@@ -14,7 +15,7 @@ use palisade_image::verify::{Expected, verify};
 use palisade_policy::plan::IommuKind;
 
 use crate::damage::Damage;
-use crate::system;
+use crate::system::{self, Sample};
 
 /// A way to damage an image.
 pub(crate) struct Mutation {
@@ -23,8 +24,8 @@ pub(crate) struct Mutation {
     pub(crate) rule: &'static str,
     /// The other rules that it breaks too.
     pub(crate) also: &'static [&'static str],
-    /// The IOMMU of the machine that the image is for.
-    pub(crate) iommu: Option<IommuKind>,
+    /// The system whose image is damaged.
+    pub(crate) sample: Sample,
     pub(crate) damage: fn(&mut Damage),
 }
 
@@ -35,7 +36,7 @@ const fn breaks(
     name: &'static str,
     damage: fn(&mut Damage),
 ) -> Mutation {
-    Mutation { name, rule, also, iommu: None, damage }
+    Mutation { name, rule, also, sample: Sample::Plain, damage }
 }
 
 /// The same for an image whose machine has an IOMMU.
@@ -46,7 +47,17 @@ const fn breaks_behind(
     name: &'static str,
     damage: fn(&mut Damage),
 ) -> Mutation {
-    Mutation { iommu: Some(iommu), ..breaks(rule, also, name, damage) }
+    Mutation { sample: Sample::Behind(iommu), ..breaks(rule, also, name, damage) }
+}
+
+/// The same for an image for two CPUs.
+const fn breaks_on_two_cpus(
+    rule: &'static str,
+    also: &'static [&'static str],
+    name: &'static str,
+    damage: fn(&mut Damage),
+) -> Mutation {
+    Mutation { sample: Sample::TwoCpus, ..breaks(rule, also, name, damage) }
 }
 
 /// All of them.
@@ -59,6 +70,7 @@ pub(crate) fn all() -> Vec<&'static Mutation> {
         kernel::MUTATIONS,
         machine::MUTATIONS,
         subjects::MUTATIONS,
+        two_cpus::MUTATIONS,
     ]
     .into_iter()
     .flatten()
@@ -69,9 +81,9 @@ pub(crate) fn all() -> Vec<&'static Mutation> {
 fn all_damage_is_found_by_exactly_the_rules_it_breaks() {
     let mut wrong = Vec::new();
     for mutation in all() {
-        let mut damaged = Damage::new(mutation.iommu);
+        let mut damaged = Damage::new(mutation.sample);
         (mutation.damage)(&mut damaged);
-        let good = system::image_behind(mutation.iommu);
+        let good = system::image_of(mutation.sample);
         assert!(damaged.file != good, "{}: nothing is damaged", mutation.name);
         let findings = verify(&damaged.file, &Expected { kernel: Some(system::kernel()) }).findings;
         let found: BTreeSet<&str> = findings.iter().map(|f| f.rule.id).collect();

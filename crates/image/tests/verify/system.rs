@@ -63,14 +63,27 @@ pub(crate) fn packed() -> &'static Image {
     &PACKED
 }
 
-/// The image of [`confined`] with [`kernel`], or that of [`plan`].
-pub(crate) fn image_behind(iommu: Option<IommuKind>) -> &'static [u8] {
+/// The systems of which there are images.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sample {
+    /// [`plan`].
+    Plain,
+    /// [`confined`].
+    Behind(IommuKind),
+    /// [`spread`].
+    TwoCpus,
+}
+
+/// The image of a sample with [`kernel`].
+pub(crate) fn image_of(sample: Sample) -> &'static [u8] {
     static AMD: LazyLock<Image> = LazyLock::new(|| packed_from(&confined(IommuKind::Amd)));
     static INTEL: LazyLock<Image> = LazyLock::new(|| packed_from(&confined(IommuKind::Intel)));
-    match iommu {
-        None => image(),
-        Some(IommuKind::Amd) => &AMD.bytes,
-        Some(IommuKind::Intel) => &INTEL.bytes,
+    static TWO_CPUS: LazyLock<Image> = LazyLock::new(|| packed_from(&spread()));
+    match sample {
+        Sample::Plain => image(),
+        Sample::Behind(IommuKind::Amd) => &AMD.bytes,
+        Sample::Behind(IommuKind::Intel) => &INTEL.bytes,
+        Sample::TwoCpus => &TWO_CPUS.bytes,
     }
 }
 
@@ -113,6 +126,7 @@ pub(crate) fn plan() -> Plan {
         data: memory.take(CPU_DATA_SIZE, "data", true),
         host_area: memory.take(PAGE, "host area", true),
     };
+    memory.next -= SECOND_CPU_SIZE;
     let subjects = [
         ("time", SubjectKind::Time),
         ("log", SubjectKind::Log),
@@ -169,6 +183,33 @@ pub(crate) fn confined(kind: IommuKind) -> Plan {
             _ => {}
         }
     }
+    plan
+}
+
+/// The plan of the same system on two CPUs: the unikernel has the second one for itself.
+pub(crate) fn spread() -> Plan {
+    let mut plan = plan();
+    let mut memory = Memory { next: plan.cpus[0].host_area, ranges: Vec::new() };
+    let scheduling_info = memory.take(PAGE, "scheduling info of the second CPU", true);
+    plan.machine.cpus = 2;
+    plan.machine.apic_ids = vec![0, 1];
+    plan.cpus.push(Cpu {
+        apic_id: 1,
+        frames: vec![(10_000, 1)],
+        stack: memory.take(CPU_STACK_SIZE, "stack of the second CPU", true),
+        data: memory.take(CPU_DATA_SIZE, "data of the second CPU", true),
+        host_area: memory.take(PAGE, "host area of the second CPU", true),
+    });
+    plan.partitions[0].groups.truncate(HELLO);
+    let groups = vec![vec![HELLO as u16]];
+    plan.partitions.push(Partition { name: "second".into(), cpu: 1, groups, scheduling_info });
+    let hello = &mut plan.subjects[HELLO];
+    (hello.cpu, hello.partition) = (1, 1);
+    for region in hello.regions.iter_mut().filter(|region| region.name == "scheduling info") {
+        region.backing = Backing::Volatile(scheduling_info);
+    }
+    plan.volatile.extend(memory.ranges);
+    plan.volatile.sort_by_key(|r| r.start);
     plan
 }
 
@@ -373,6 +414,9 @@ fn device() -> Device {
         dma: Vec::new(),
     }
 }
+
+/// Memory that only the system for two CPUs uses, near that of the first one: the same page tables have room for both.
+const SECOND_CPU_SIZE: u64 = CPU_STACK_SIZE + CPU_DATA_SIZE + 6 * PAGE;
 
 /// Gives out memory from the top down, with an unused page below each range.
 struct Memory {
