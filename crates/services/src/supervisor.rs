@@ -4,6 +4,7 @@
 //! which decides nothing but the subject's own fate.
 
 use core::mem::offset_of;
+use core::sync::atomic::Ordering;
 
 use palisade_abi::layout::MAX_SUBJECTS;
 use palisade_abi::report::{State, SubjectReport};
@@ -216,7 +217,9 @@ fn read_report(reports: &Shared<'_>, subject: u16) -> Option<SubjectReport> {
     let mut report = SubjectReport::new_zeroed();
     let state = reports.load_u32(start + offset_of!(SubjectReport, state))?;
     reports.copy_out(start, report.as_mut_bytes())?;
-    // The kernel writes the state last. If it did not change, the rest belongs to it.
+    reports.fence(Ordering::Acquire);
+    // When a subject stops, the kernel writes the state last; when it starts, the state first and the generation last. If neither
+    // changed meanwhile, the rest belongs to them.
     let generation = reports.load(start + offset_of!(SubjectReport, generation))?;
     let after = reports.load_u32(start + offset_of!(SubjectReport, state))?;
     (report.state == state && after == state && report.generation == generation).then_some(report)
