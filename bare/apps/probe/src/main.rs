@@ -1,10 +1,11 @@
 //! Measures from the inside: when its frames begin and end, and what the kernel costs it.
 //!
-//! Arguments: how many frames to watch (without any, nothing is measured), and how often to repeat what has a cost. With an event `ball` and channels `mine` and
-//! `theirs` it is one of a pair: a third argument `serve` has it measure how long the other one's answer takes, `return` has it answer.
+//! Arguments: how many frames to watch (20 without it, 256 at most; with 0 nothing is measured but answers), and how often to
+//! repeat what has a cost (1000 without it). With an event `ball` and channels `mine` and `theirs` it is one of a pair: a third
+//! argument `serve` has it measure how long the other one's answer takes, `return` has it answer.
 //!
-//! All times are ticks of the time-stamp counter. A frame's line is `frame START LENGTH LATE SEEN`: when the plan has it begin and how
-//! long it lasts, and by how much later than that the program ran first, and for how long in all from then on.
+//! All times are ticks of the time-stamp counter. A frame's line is `frame START LENGTH LATE SEEN`: when the plan has it
+//! begin and how long it lasts, and by how much later than that the program ran first, and for how long in all from then on.
 
 #![no_std]
 #![no_main]
@@ -20,7 +21,9 @@ solo5::unikernel!(main);
 
 fn main(start: &StartInfo) -> i32 {
     let mut arguments = start.arguments();
-    let (frames, repeats) = (arguments.number(20) as usize, arguments.number(1000));
+    let frames = arguments.number(20) as usize;
+    // In each attempt.
+    let repeats = arguments.number(1000).div_ceil(ATTEMPTS);
     let role = arguments.next();
     let Some(page) = solo5::scheduling_info() else {
         println!("there is no scheduling info");
@@ -35,7 +38,7 @@ fn main(start: &StartInfo) -> i32 {
         println!("cost cpuid {}", cost(repeats, || _ = black_box(core::arch::x86_64::__cpuid(0))));
     }
     match (role, Event::named("ball"), shared_memory("mine"), shared_memory("theirs")) {
-        (Some("serve"), Some(ball), Some(mine), Some(theirs)) => {
+        (Some("serve"), Some(ball), Some(mine), Some(theirs)) if repeats > 0 => {
             while theirs.load(READY) != Some(1) {
                 sleep::until(clock::monotonic() + 1_000_000);
             }
@@ -50,7 +53,7 @@ fn main(start: &StartInfo) -> i32 {
         }
         (Some("return"), Some(ball), Some(mine), Some(theirs)) => {
             mine.store(READY, 1);
-            for number in 1..=repeats {
+            for number in 1..=repeats * ATTEMPTS {
                 wait_for(&theirs, number);
                 mine.store(PLAYED, number);
                 ball.raise();
@@ -101,15 +104,16 @@ fn watch(page: &SchedulingInfo<'_>, count: usize) {
     }
 }
 
-/// The least number of ticks that `action` takes on average, of several attempts: what comes between is not its cost.
+/// The least number of ticks that `action` takes on average of so many times (not 0), of several attempts: what comes between
+/// is not its cost.
 fn cost(repeats: u64, mut action: impl FnMut()) -> u64 {
     let mut least = u64::MAX;
     for _ in 0..ATTEMPTS {
         let start = cycles();
-        for _ in 0..repeats.div_ceil(ATTEMPTS) {
+        for _ in 0..repeats {
             action();
         }
-        least = least.min((cycles() - start) / repeats.div_ceil(ATTEMPTS));
+        least = least.min((cycles() - start) / repeats);
     }
     least
 }
