@@ -9,6 +9,7 @@ mod subject;
 use std::path::Path;
 use std::sync::Arc;
 
+use palisade_abi::layout::MAX_CPUS;
 use palisade_abi::plan::FatalAction;
 use palisade_site::pack::File as SiteFile;
 
@@ -57,7 +58,7 @@ pub(crate) fn parse(source: &Arc<Source>, default_name: &str, context: &Context<
         Located::new(emulator.usual_machine().to_owned(), &start)
     });
     let memory = fields.size("memory").map(|memory| memory.value);
-    let cpus = fields.integer("cpus", 1..=u16::MAX).map(|cpus| cpus.value);
+    let cpus = fields.integer("cpus", 1..=MAX_CPUS as u16).map(|cpus| cpus.value);
     let wanted = Wanted { memory: context.options.memory.or(memory), cpus: context.options.cpus.or(cpus) };
     let machine = machine::load(&machine_name, context.files.folder, wanted, problems)
         .map(|machine| Located::new(Arc::new(machine), &machine_name.place));

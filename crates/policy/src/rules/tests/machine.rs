@@ -144,6 +144,12 @@ fn every_cpu_has_an_apic_identifier() {
 }
 
 #[test]
+fn a_system_has_at_most_16_cpus() {
+    assert_passes(plan(&format!("cpus = 16\n{}", hello_with(""))));
+    assert_breaks(plan(&format!("cpus = 17\n{}", hello_with(""))), "value-range", 1, "it can be 1 to 16");
+}
+
+#[test]
 fn apic_identifiers_that_are_too_few_or_the_same_are_refused() {
     let few =
         MachineFile::new("few", &format!("apic_ids = [0]\n{}", OWN.replace("cpus = 1", "cpus = 2"))).plan();
