@@ -8,7 +8,7 @@ use core::ptr;
 
 use super::processor::{self, read_msr, write_msr};
 
-/// This CPU's local APIC.
+/// The local APIC of whichever CPU uses it: they all work the same way.
 #[derive(Clone, Copy)]
 pub(crate) struct LocalApic {
     registers: Registers,
