@@ -99,7 +99,7 @@ fn a_flood_of_events_from_another_cpu_interrupts_the_partition_of_its_target_no_
         cpus = 2
         [subject.flooder]
         unikernel = "testing/event-flood"
-        bootparams = "raise solo5_exit 100000"
+        bootparams = "raise solo5_exit 30000"
         cpu = 1
         [subject.worker]
         unikernel = "testing/event-flood"
@@ -118,7 +118,8 @@ fn a_flood_of_events_from_another_cpu_interrupts_the_partition_of_its_target_no_
     let flood: u64 = run.lines("flooder").iter().find_map(microseconds).unwrap_or_else(|| panic!("{run}"));
     let turns = flood / TURN_US;
     let interrupts = totals(&run)[1];
-    assert!(interrupts <= 4 * turns + 1000, "{interrupts} interrupts in {turns} turns; {run}");
+    // In each turn: its end, and one for a sleep of the supervisor. Without that bound there were about seven.
+    assert!(interrupts <= 3 * turns + 500, "{interrupts} interrupts in {turns} turns; {run}");
 }
 
 #[test]
