@@ -32,7 +32,17 @@ fn frames_on_one_cpu_begin_and_end_when_the_plan_says_and_the_same_way_twice() {
 
 #[test]
 fn frames_of_two_cpus_are_measured_side_by_side() {
-    let measured = measure(&["--smp", "2", "--frames", "10"]);
+    measure_two_cpus("qemu");
+}
+
+#[test]
+fn frames_of_two_cpus_are_measured_side_by_side_in_bochs() {
+    measure_two_cpus("bochs");
+}
+
+#[track_caller]
+fn measure_two_cpus(emulator: &str) {
+    let measured = measure(&["--on", emulator, "--smp", "2", "--frames", "10"]);
     let starts = |cpu: u64| {
         let of_cpu = measured.iter().filter(move |object| object["cpu"] == cpu && object["event"] == "frame");
         of_cpu.map(frame).collect::<Vec<_>>()
@@ -48,9 +58,10 @@ fn frames_of_two_cpus_are_measured_side_by_side() {
 }
 
 #[test]
-fn the_deterministic_mode_is_for_one_cpu() {
-    let done = command(&["--deterministic", "--smp", "2"]);
-    assert_eq!(done.status.code(), Some(125));
+fn the_deterministic_mode_is_for_one_cpu_of_qemu() {
+    for arguments in [["--deterministic", "--smp", "2"], ["--deterministic", "--on", "bochs"]] {
+        assert_eq!(command(&arguments).status.code(), Some(125), "{arguments:?}");
+    }
 }
 
 #[track_caller]
@@ -63,7 +74,7 @@ fn measure(arguments: &[&str]) -> Vec<Value> {
 
 fn command(arguments: &[&str]) -> std::process::Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_palisade"));
-    command.args(["--json", "measure", "schedule", "--for", "200"]).args(arguments);
+    command.args(["--json", "measure", "schedule", "--for", "800"]).args(arguments);
     command.output().expect("the command starts")
 }
 

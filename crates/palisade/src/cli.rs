@@ -281,6 +281,9 @@ pub(crate) enum Measure {
 /// Arguments of `measure schedule`.
 #[derive(Debug, Args)]
 pub(crate) struct MeasureSchedule {
+    /// Emulator to measure in
+    #[arg(long, value_name = "EMULATOR", value_enum, default_value_t = On::Qemu)]
+    pub(crate) on: On,
     /// CPUs of the emulated machine
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
     pub(crate) smp: u16,
@@ -390,7 +393,8 @@ Examples:
 const MEASURE_EXAMPLE: &str = "\
 Examples:
   palisade measure schedule --deterministic
-  palisade measure schedule --smp 2 --frames 100";
+  palisade measure schedule --smp 2 --frames 100
+  palisade measure schedule --on bochs --smp 2";
 const RULES_EXAMPLE: &str = "\
 Example:
   palisade rules";

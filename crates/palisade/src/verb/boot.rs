@@ -97,7 +97,7 @@ const fn emulated(on: On) -> Emulated {
 }
 
 /// The image on a disc. A signal does not leave files of the tools that make it: it is obeyed when they have ended.
-fn disc(image: &palisade_image::Image) -> Result<ControlFlow<Exit, Vec<u8>>, Failure> {
+pub(super) fn disc(image: &palisade_image::Image) -> Result<ControlFlow<Exit, Vec<u8>>, Failure> {
     let interrupts =
         Interrupts::catch().map_err(|error| Failure::host("signals cannot be caught", &error))?;
     let disc = iso::bytes(&image.bytes, &image.name);

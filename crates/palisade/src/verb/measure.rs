@@ -1,19 +1,21 @@
 //! `palisade measure`: figures from inside a machine, taken by the unikernel `probe`.
 
+use std::ops::ControlFlow;
+
 use palisade_machine::{
     Accelerator, Emulator, End, Image, Interrupts, Lines, Machine, Next, OnReset, Program, Stream, run,
 };
-use palisade_policy::Options;
+use palisade_policy::{Emulator as Emulated, Options};
 use serde_json::json;
 
-use crate::cli::{Measure, MeasureSchedule};
+use crate::cli::{Measure, MeasureSchedule, On};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::journal::LAST_WORDS;
 use crate::supplies::Supplies;
 use crate::system;
 use crate::terminal::Terminal;
-use crate::verb::boot::iommu_of;
+use crate::verb::boot::{disc, iommu_of};
 
 /// Measures.
 pub(crate) fn measure(what: &Measure, terminal: &Terminal) -> Result<Exit, Failure> {
@@ -30,14 +32,25 @@ fn schedule(arguments: &MeasureSchedule, terminal: &Terminal) -> Result<Exit, Fa
         let message = "the deterministic mode measures one CPU";
         return Err(Failure::message(Exit::Input, message, Some(help.to_owned())));
     }
-    let options = Options { cpus: Some(cpus), ..Options::default() };
+    let (program, emulated) = match arguments.on {
+        On::Qemu => (Program::Qemu, Emulated::Qemu),
+        On::Bochs => (Program::Bochs, Emulated::Bochs),
+    };
+    let options = Options { cpus: Some(cpus), emulator: Some(emulated), ..Options::default() };
     let text = description(cpus, arguments.frames);
     let planned = palisade_policy::for_text("schedule", &text, &options, &Supplies::default())
         .map_err(|problems| Failure::new(Exit::Input, problems))?;
     let image = system::image(&planned, terminal)?;
-    let emulator = Emulator::find(Program::Qemu, None).map_err(Failure::of_emulator)?;
+    let emulator = Emulator::find(program, None).map_err(Failure::of_emulator)?;
+    let disc = match program {
+        Program::Qemu => None,
+        Program::Bochs => match disc(&image)? {
+            ControlFlow::Continue(bytes) => Some(bytes),
+            ControlFlow::Break(exit) => return Ok(exit),
+        },
+    };
     let machine = Machine {
-        image: Image::Kernel(&image.bytes),
+        image: disc.as_ref().map_or(Image::Kernel(&image.bytes), |disc| Image::Iso(disc)),
         memory: planned.plan.machine.memory,
         cpus,
         accelerator: if arguments.deterministic { Accelerator::Deterministic } else { Accelerator::Software },
@@ -163,15 +176,11 @@ fn show(cpu: u16, probe: &Probe, deterministic: bool, terminal: &Terminal) -> Re
     for (number, Frame { start, length, late, seen }) in frames.iter().enumerate() {
         terminal.text(format_args!("  {number:<5}  {start:<16}  {length:<14}  {late:<13}  {seen}"))?;
     }
-    let middle = |value: fn(&Frame) -> u64| {
-        let mut values: Vec<u64> = frames.iter().map(value).collect();
-        values.sort_unstable();
-        (values[0], values[values.len() / 2], values[values.len() - 1])
-    };
-    let (least, usual, most) = middle(|frame| frame.late);
+    let (least, usual, most) = range(frames, |frame| frame.late as i64);
     terminal.text(format_args!("  began late by {least} to {most} ticks, usually {usual}"))?;
-    let (least, usual, most) = middle(|frame| frame.length.saturating_sub(frame.late + frame.seen));
-    terminal.text(format_args!("  ended early by {least} to {most} ticks, usually {usual}"))?;
+    let (least, usual, most) = range(frames, |frame| (frame.late + frame.seen) as i64 - frame.length as i64);
+    terminal
+        .text(format_args!("  ended late by {least} to {most} ticks, usually {usual} (below 0: early)"))?;
     for (what, ticks) in costs {
         let what = COSTS.iter().find(|(name, _)| name == what).map_or(what.as_str(), |(_, text)| text);
         if deterministic {
@@ -182,6 +191,14 @@ fn show(cpu: u16, probe: &Probe, deterministic: bool, terminal: &Terminal) -> Re
         }
     }
     Ok(())
+}
+
+/// The least, the middle and the greatest of what the frames have of something.
+fn range(frames: &[Frame], value: impl Fn(&Frame) -> i64) -> (i64, i64, i64) {
+    let mut values: Vec<i64> = frames.iter().map(value).collect();
+    values.sort_unstable();
+    let at = |index: usize| values.get(index).copied().unwrap_or_default();
+    (at(0), at(values.len() / 2), at(values.len().saturating_sub(1)))
 }
 
 /// What the probe's words for costs mean.
