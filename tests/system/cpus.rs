@@ -1,36 +1,38 @@
-//! Several CPUs: events between them, their frames, and their common end.
+//! Several CPUs: events between them, their frames, and their common end. Functions that take a place are in the table of
+//! [`crate::processors`].
 
-use crate::harness::{Run, System};
+use crate::harness::{Place, Run, System};
 
 /// That the second one is not CPU 0 is said by the kernel in a crash's record, below.
-#[test]
-fn the_example_for_two_cpus_prints_its_lines_and_the_system_powers_off() {
-    let run = System::from_file("systems/two-cpus.toml").boot();
+pub(crate) fn the_example_for_two_cpus_prints_its_lines_and_the_system_powers_off(place: Place) {
+    let run = System::from_file("systems/two-cpus.toml").at(place).boot();
     run.assert_exit(0);
     run.assert_in_order("near", &["Command line is: 'I am on CPU 0'"]);
     run.assert_in_order("far", &["Command line is: 'I am on CPU 1'"]);
     assert!(run.kernel_lines().iter().any(|line| line.contains("2 CPUs")), "{run}");
 }
 
-#[test]
-fn forty_thousand_balls_go_from_cpu_to_cpu_and_back_and_none_is_lost_or_doubled() {
-    play(40_000, Arrival::Wake, Place::Alone, &[]);
+/// A hundred thousand, and a fifth of it in Bochs, which is slow.
+pub(crate) fn balls_go_from_cpu_to_cpu_and_back_and_none_is_lost_or_doubled(place: Place) {
+    play(share(place), Arrival::Wake, Company::Nobody, place, &[]);
 }
 
-#[test]
-fn thirty_thousand_balls_that_arrive_as_interrupts_are_neither_lost_nor_doubled() {
-    play(30_000, Arrival::Interrupt, Place::Alone, &["--emulator", CPUS_IN_TURN]);
+/// As many. QEMU 10.0 with a thread for each CPU is no place for that: it notes a subject's interrupt at `vmrun` without the lock that
+/// other CPUs hold when they interrupt this one, and ends now and then in a triple fault where the processor takes no interrupts.
+pub(crate) fn balls_that_arrive_as_interrupts_are_neither_lost_nor_doubled(place: Place) {
+    let arguments: &[&str] = if place == Place::Machine { &["--emulator", CPUS_IN_TURN] } else { &[] };
+    play(share(place), Arrival::Interrupt, Company::Nobody, place, arguments);
 }
 
 #[test]
 fn thirty_thousand_balls_arrive_without_x2apic_too() {
-    play(30_000, Arrival::Wake, Place::Alone, &["--emulator", WITHOUT_X2APIC]);
+    play(30_000, Arrival::Wake, Company::Nobody, Place::Machine, &["--emulator", WITHOUT_X2APIC]);
 }
 
 /// Those that arrive while another partition has the CPU interrupt nobody, and are there when the frame begins.
 #[test]
 fn balls_for_a_partition_that_has_not_the_cpu_wait_for_its_frame() {
-    play(300, Arrival::Wake, Place::BesidesAnother, &[]);
+    play(300, Arrival::Wake, Company::AnotherPartition, Place::Machine, &[]);
 }
 
 #[test]
@@ -51,10 +53,9 @@ fn subjects_on_two_cpus_keep_their_frames_while_both_spin() {
         "#,
         frames(&[("own", 0, "zero"), ("spinning", 0, "spinner"), ("other", 1, "one")])
     ))
-    .seconds(20)
-    .boot();
-    // The spinner never ends.
-    run.assert_exit(120);
+    .boot_until(|said| {
+        ["[zero] frame ", "[one] frame "].iter().all(|line| said.matches(line).count() == 100)
+    });
     let (zero, one) = (frames_of(&run, "zero"), frames_of(&run, "one"));
     let major = MAJOR_US as u64 * kilohertz(&run) / 1000;
     for (frames, length) in [(&zero, major / 3), (&one, major)] {
@@ -86,10 +87,8 @@ fn a_subject_that_spins_on_one_cpu_does_not_keep_the_other_from_working() {
         bootparams = "20 50"
         "#,
     )
-    .seconds(LONG)
-    .boot_until(|said| said.contains("[neighbour] beat 50 of 50"));
+    .boot_until(|said| said.contains("[spinner] spinning") && said.contains("[neighbour] beat 50 of 50"));
     run.assert_exit(143);
-    run.assert_in_order("spinner", &["spinning"]);
 }
 
 #[test]
@@ -122,8 +121,7 @@ fn a_flood_of_events_from_another_cpu_interrupts_the_partition_of_its_target_no_
     assert!(interrupts <= 3 * turns + 500, "{interrupts} interrupts in {turns} turns; {run}");
 }
 
-#[test]
-fn the_supervisor_restarts_a_subject_on_another_cpu() {
+pub(crate) fn the_supervisor_restarts_a_subject_on_another_cpu(place: Place) {
     let run = System::described(
         r#"
         cpus = 2
@@ -137,6 +135,7 @@ fn the_supervisor_restarts_a_subject_on_another_cpu() {
         cpu = 1
         "#,
     )
+    .at(place)
     .boot();
     run.assert_exit(0);
     for generation in 1..=11 {
@@ -163,9 +162,8 @@ fn a_crash_on_one_cpu_stops_the_other_one_and_the_next_boot_says_where_it_was() 
         "#,
     )
     .argument("--reboot")
-    .seconds(15)
-    .boot();
-    run.assert_exit(122);
+    .boot_until(|said| said.contains("[log] boot 2 crashed: "));
+    run.assert_exit(143);
     let lines = run.kernel_lines();
     let stopped = "kernel stopped: a subject asked for it, subject watchdog, CPU 1,";
     assert!(lines.iter().filter(|line| line.starts_with(stopped)).count() > 1, "{run}");
@@ -191,8 +189,7 @@ fn what_the_kernel_counts_is_the_sum_over_all_cpus() {
     assert!(exits >= 2 * 2000, "{run}");
 }
 
-#[test]
-fn power_off_works_from_any_cpu() {
+pub(crate) fn power_off_works_from_any_cpu(place: Place) {
     let run = System::described(
         r#"
         cpus = 2
@@ -205,6 +202,7 @@ fn power_off_works_from_any_cpu() {
         unikernel = "testing/spinner"
         "#,
     )
+    .at(place)
     .boot();
     run.assert_exit(0);
     totals(&run);
@@ -225,21 +223,26 @@ enum Arrival {
 }
 
 /// Who else is on the CPU of the one that gives the ball back.
-enum Place {
-    Alone,
-    BesidesAnother,
+enum Company {
+    Nobody,
+    AnotherPartition,
+}
+
+/// How many balls are played there.
+fn share(place: Place) -> u32 {
+    if place == Place::IntelMachine { 20_000 } else { 100_000 }
 }
 
 /// Plays `count` balls between a subject on CPU 0 and one on CPU 1.
 #[track_caller]
-fn play(count: u32, arrival: Arrival, place: Place, arguments: &[&str]) {
+fn play(count: u32, arrival: Arrival, company: Company, place: Place, arguments: &[&str]) {
     let (vector, arrival) = match arrival {
         Arrival::Wake => (0, "wake"),
         Arrival::Interrupt => (64, "inject:64"),
     };
-    let other = match place {
-        Place::Alone => String::new(),
-        Place::BesidesAnother => format!(
+    let other = match company {
+        Company::Nobody => String::new(),
+        Company::AnotherPartition => format!(
             "[subject.third]\nunikernel = \"testing/heartbeat\"\nbootparams = \"10 10\"\n{}",
             frames(&[("zero", 0, "near"), ("one", 1, "far"), ("two", 1, "third")])
         ),
@@ -275,6 +278,7 @@ fn play(count: u32, arrival: Arrival, place: Place, arguments: &[&str]) {
         arrival = "{arrival}"
         "#
     ))
+    .at(place)
     .seconds(LONG);
     for argument in arguments {
         system = system.argument(*argument);

@@ -62,6 +62,13 @@ stories! {
     nested {
         nested_tables_stop_what_opened_guest_tables_let_through: both,
     }
+    cpus {
+        the_example_for_two_cpus_prints_its_lines_and_the_system_powers_off: both,
+        balls_go_from_cpu_to_cpu_and_back_and_none_is_lost_or_doubled: both,
+        balls_that_arrive_as_interrupts_are_neither_lost_nor_doubled: both,
+        the_supervisor_restarts_a_subject_on_another_cpu: both,
+        power_off_works_from_any_cpu: both,
+    }
     crash {
         the_boot_after_a_crash_reports_it: amd("a reset in Bochs goes through GRUB, which uses the record's memory"),
         a_subject_stops_the_machine_only_with_the_right_to: amd("six boots that differ in the plan alone"),
