@@ -42,7 +42,7 @@ stories! {
         an_event_can_start_another_subject_anew: both,
     }
     restarts {
-        a_subject_that_faults_ten_times_finds_its_memory_pristine_each_time: amd("it has failed in Bochs on a loaded computer, and why is not known yet"),
+        a_subject_that_faults_ten_times_finds_its_memory_pristine_each_time: both,
         a_subject_that_is_never_restarted_stays_stopped: both,
         a_subject_that_is_always_restarted_starts_anew_after_success_too: both,
     }
@@ -51,7 +51,7 @@ stories! {
         a_subject_that_never_needs_the_kernel_is_pre_empted_from_its_first_run_on: both,
         every_register_survives_an_exit_storm_beside_neighbours_with_other_values: amd("9000 rounds; intel.rs has it with 300"),
         a_handover_passes_the_cpu_within_a_group: both,
-        partitions_keep_to_their_own_minor_frames: amd("not tried in Bochs yet"),
+        partitions_keep_to_their_own_minor_frames: both,
     }
     containment {
         every_forbidden_attempt_is_contained_and_reported_and_the_neighbour_goes_on: both,
