@@ -121,8 +121,8 @@ impl Unit {
 
     /// Decides what to do about the subject at time `now`, in nanoseconds.
     pub fn step(&mut self, record: &Record, observation: Observation, now: u64) -> Step {
-        if matches!(self.phase, Phase::Waiting { .. }) && observation.generation > self.ended_generation {
-            // Somebody else was faster: another subject's event, or new content.
+        if self.phase != Phase::Running && observation.generation > self.ended_generation {
+            // Somebody else has started it: another subject's event, or new content.
             self.phase = Phase::Running;
             self.started = now;
         }

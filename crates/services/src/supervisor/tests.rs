@@ -144,6 +144,19 @@ fn the_system_is_over_when_all_unikernels_are() {
 }
 
 #[test]
+fn a_system_is_not_over_while_somebody_runs_whom_another_has_started_anew() {
+    let mut units = [Unit::new(); MAX_SUBJECTS];
+    let records = [record(Restart::Never); 2];
+    let _ = units[0].step(&records[0], ended(1, Ending::Exited(0)), 0);
+    assert!(matches!(units[0].step(&records[0], running(2), 1), Step::Nothing));
+    let _ = units[1].step(&records[1], ended(1, Ending::Exited(0)), 2);
+    assert!(!all_ended(&records, &units));
+    let end = units[0].step(&records[0], ended(2, Ending::Exited(3)), 3);
+    assert!(matches!(end, Step::Report(Ending::Exited(3))));
+    assert!(all_ended(&records, &units));
+}
+
+#[test]
 fn the_log_is_waited_for_but_not_forever() {
     let drain = Drain::begin(10, 0);
     assert!(!drain.is_over(11, 0));
