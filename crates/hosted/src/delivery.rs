@@ -1,7 +1,7 @@
 //! What happens, on its way to whoever takes it. The run does not wait for him: what he does not take in time waits here up to a
-//! bound, and is lost beyond it.
+//! bound, and is lost beyond it. Each subject has room of its own for its lines, so whoever says much loses nobody's but his own.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,7 +10,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use palisade_services::log::write_line;
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::journal::{Lines, SUPERVISOR};
+use crate::journal::Lines;
 use crate::{Figures, Happening, Next, Sink, Trace};
 
 /// A queue with two ends, each in a thread of its own.
@@ -24,8 +24,11 @@ pub(crate) struct Delivery<'p> {
 #[derive(Default)]
 struct Queue<'p> {
     told: VecDeque<Told<'p>>,
-    /// How much of the room is used.
-    bytes: usize,
+    /// How many bytes of lines wait under each name.
+    lines: HashMap<Vec<u8>, usize>,
+    traces: usize,
+    /// Processes that began, and remarks.
+    news: usize,
     lost: Lost,
     closed: bool,
 }
@@ -35,6 +38,7 @@ struct Queue<'p> {
 struct Lost {
     lines: u64,
     traces: u64,
+    news: u64,
 }
 
 /// A happening that lasts.
@@ -52,25 +56,20 @@ impl<'p> Delivery<'p> {
         Ok(Self { queue: Mutex::default(), changed: Condvar::new(), enough })
     }
 
-    /// Tells lines of the log, each ended by LF. Those of the supervisor are lost last: they say how everything ended.
-    pub(crate) fn output(&self, lines: Vec<u8>) {
-        let mut queue = self.lock();
-        if queue.bytes + lines.len() <= ROOM {
-            queue.add(lines.len(), Told::Output(lines));
-        } else {
-            queue.add_some(&lines);
-        }
+    /// Tells lines of the log, each ended by LF. Whose name has no room for one loses it.
+    pub(crate) fn output(&self, lines: &[u8]) {
+        self.lock().add_lines(lines);
         self.changed.notify_one();
     }
 
     /// Tells that a process begins.
     pub(crate) fn started(&self, subject: u16, generation: u64, process: i32) {
-        self.add_small(Told::Started { subject, generation, process });
+        self.add_news(Told::Started { subject, generation, process });
     }
 
     /// Tells something about this computer.
     pub(crate) fn remark(&self, text: String) {
-        self.add_small(Told::Remark(text));
+        self.add_news(Told::Remark(text));
     }
 
     /// Tells how the subjects are. Who has not taken the figures before gets these in their place.
@@ -79,7 +78,7 @@ impl<'p> Delivery<'p> {
         let waiting = queue.told.iter_mut().find(|told| matches!(told, Told::Figures(_)));
         match waiting {
             Some(waiting) => *waiting = Told::Figures(figures),
-            None => queue.add(SMALL, Told::Figures(figures)),
+            None => queue.add(Told::Figures(figures)),
         }
         self.changed.notify_one();
     }
@@ -87,8 +86,9 @@ impl<'p> Delivery<'p> {
     /// Tells what was seen of events and channels.
     pub(crate) fn trace(&self, trace: Trace<'p>) {
         let mut queue = self.lock();
-        if queue.bytes + SMALL <= ROOM {
-            queue.add(SMALL, Told::Trace(trace));
+        if queue.traces < MOST_TRACES {
+            queue.traces += 1;
+            queue.add(Told::Trace(trace));
         } else {
             queue.lost.traces += 1;
         }
@@ -126,15 +126,18 @@ impl<'p> Delivery<'p> {
         while queue.told.is_empty() && !queue.closed {
             queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
-        queue.bytes = 0;
-        let taken = (mem::take(&mut queue.told), mem::take(&mut queue.lost));
-        (!taken.0.is_empty()).then_some(taken)
+        let closed = queue.closed;
+        let Queue { told, lost, .. } = mem::replace(&mut *queue, Queue { closed, ..Queue::default() });
+        (!told.is_empty()).then_some((told, lost))
     }
 
-    fn add_small(&self, told: Told<'p>) {
+    fn add_news(&self, told: Told<'p>) {
         let mut queue = self.lock();
-        if queue.bytes + SMALL <= ROOM + RESERVE {
-            queue.add(SMALL, told);
+        if queue.news < MOST_NEWS {
+            queue.news += 1;
+            queue.add(told);
+        } else {
+            queue.lost.news += 1;
         }
         self.changed.notify_one();
     }
@@ -151,27 +154,31 @@ impl<'p> Delivery<'p> {
 }
 
 impl<'p> Queue<'p> {
-    /// Adds the lines of the supervisor, as long as there is room for them, and counts the others as lost.
-    fn add_some(&mut self, lines: &[u8]) {
-        let supervisor = format!("[{SUPERVISOR}] ");
+    /// Adds the lines for which there is room, and counts the others as lost.
+    fn add_lines(&mut self, lines: &[u8]) {
         let mut kept = Vec::new();
         for line in lines.split_inclusive(|byte| *byte == b'\n') {
-            let fits = self.bytes + kept.len() + line.len() <= ROOM + RESERVE;
-            if fits && line.starts_with(supervisor.as_bytes()) {
+            // The log puts the name first, and no name has a bracket.
+            let name = line.split(|byte| *byte == b']').next().unwrap_or_default();
+            let used = match self.lines.get_mut(name) {
+                Some(used) => used,
+                None => self.lines.entry(name.to_vec()).or_default(),
+            };
+            if *used + line.len() <= ROOM {
+                *used += line.len();
                 kept.extend_from_slice(line);
             } else {
                 self.lost.lines += 1;
             }
         }
         if !kept.is_empty() {
-            self.add(kept.len(), Told::Output(kept));
+            self.add(Told::Output(kept));
         }
     }
 
-    fn add(&mut self, bytes: usize, told: Told<'p>) {
+    fn add(&mut self, told: Told<'p>) {
         // Nobody takes it any more.
         if !self.closed {
-            self.bytes += bytes;
             self.told.push_back(told);
         }
     }
@@ -191,6 +198,12 @@ impl Lost {
             told.push(Told::Remark(format!(
                 "{} lines of the trace are lost: it was not taken in time",
                 self.traces
+            )));
+        }
+        if self.news != 0 {
+            told.push(Told::Remark(format!(
+                "{} starts and remarks are lost: they were not taken in time",
+                self.news
             )));
         }
         told
@@ -232,11 +245,11 @@ impl Drop for Ending<'_, '_> {
     }
 }
 
-/// Bytes that wait at most, and how much more lines of the supervisor and small news may take then.
-const ROOM: usize = 4 << 20;
-const RESERVE: usize = 1 << 20;
-/// What anything but output counts.
-const SMALL: usize = 256;
+/// Bytes of lines that wait at most under one name: several times what a log channel holds if nothing else is said.
+const ROOM: usize = 1 << 20;
+/// How many of the others wait at most.
+const MOST_TRACES: usize = 1 << 14;
+const MOST_NEWS: usize = 1 << 12;
 /// Who says that lines are lost.
 const LOG: &str = "log";
 
@@ -249,17 +262,11 @@ mod tests {
         let delivery = Delivery::new().expect("there are descriptors");
         let line = [b"[flood] ".as_slice(), &[b'x'; 1014], b"\r\n"].concat();
         let fits = ROOM / line.len();
-        (0..fits + 5).for_each(|_| delivery.output(line.clone()));
-        delivery.output(b"[supervisor] flood: exited with status 3\r\n[flood] more\r\n".to_vec());
+        (0..fits + 5).for_each(|_| delivery.output(&line));
+        delivery
+            .output(b"[supervisor] flood: exited with status 3\r\n[flood] more than this does not fit\r\n");
         drop(delivery.opened());
-        let mut said = Vec::new();
-        let mut sink = |happening: Happening<'_>| {
-            let Happening::Output(bytes) = happening else { panic!("{happening:?}") };
-            said.extend_from_slice(bytes);
-            Ok(Next::Continue)
-        };
-        delivery.deliver(&mut sink).expect("the sink does not fail");
-        let said = String::from_utf8(said).expect("it is text");
+        let said = taken(&delivery);
         assert_eq!(said.lines().filter(|line| line.starts_with("[flood] xxx")).count(), fits);
         assert!(said.ends_with(
             "[supervisor] flood: exited with status 3\r\n[log] 6 lines lost: the output was not taken in time\r\n"
@@ -267,12 +274,61 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_takes_room_from_nobody_else() {
+        let delivery = Delivery::new().expect("there are descriptors");
+        let flood = b"[flood] \r\n".repeat(2 * ROOM / 10);
+        let calm = b"[calm] first\r\n".as_slice();
+        delivery.output(&[calm, &flood, b"[calm] last\r\n"].concat());
+        delivery.output(b"[supervisor] calm: exited with status 0\r\n");
+        drop(delivery.opened());
+        let said = taken(&delivery);
+        assert!(said.starts_with("[calm] first\r\n[flood] \r\n"));
+        assert_eq!(said.matches("[flood] ").count(), ROOM / 10);
+        let lost = 2 * ROOM / 10 - ROOM / 10;
+        assert!(said.ends_with(&format!(
+            "[flood] \r\n[calm] last\r\n[supervisor] calm: exited with status 0\r\n\
+             [log] {lost} lines lost: the output was not taken in time\r\n"
+        )));
+    }
+
+    #[test]
+    fn what_was_taken_makes_room() {
+        let delivery = Delivery::new().expect("there are descriptors");
+        let much = b"[much] \r\n".repeat(ROOM / 9);
+        for _ in 0..3 {
+            delivery.output(&much);
+            let (told, lost) = delivery.take().expect("there is something");
+            assert_eq!((told.len(), lost.lines), (1, 0));
+        }
+    }
+
+    #[test]
     fn even_the_supervisor_s_lines_have_a_bound() {
         let delivery = Delivery::new().expect("there are descriptors");
-        let line = b"[supervisor] restless: restarting, generation 2\r\n".repeat(100);
-        (0..10 * ROOM / line.len()).for_each(|_| delivery.output(line.clone()));
-        assert!(delivery.lock().bytes <= ROOM + RESERVE);
+        let line = b"[supervisor] restless: restarting, generation 2\r\n";
+        delivery.output(&line.repeat(10 * ROOM / line.len()));
         assert!(delivery.lock().lost.lines > 0);
+        drop(delivery.opened());
+        assert!(taken(&delivery).len() <= ROOM + 100);
+    }
+
+    #[test]
+    fn starts_and_remarks_that_are_lost_are_counted() {
+        let delivery = Delivery::new().expect("there are descriptors");
+        (1..).take(MOST_NEWS + 3).for_each(|generation| delivery.started(1, generation, 100));
+        drop(delivery.opened());
+        let (mut started, mut remarks) = (0, Vec::new());
+        let mut sink = |happening: Happening<'_>| {
+            match happening {
+                Happening::Started { .. } => started += 1,
+                Happening::Remark(text) => remarks.push(text.to_owned()),
+                other => panic!("{other:?}"),
+            }
+            Ok(Next::Continue)
+        };
+        delivery.deliver(&mut sink).expect("the sink does not fail");
+        assert_eq!(started, MOST_NEWS);
+        assert_eq!(remarks, ["3 starts and remarks are lost: they were not taken in time"]);
     }
 
     #[test]
@@ -301,5 +357,17 @@ mod tests {
         assert!(rustix::io::read(delivery.enough(), &mut [0; 8]).is_ok());
         delivery.remark("nobody takes this".to_owned());
         assert!(delivery.lock().told.is_empty());
+    }
+
+    /// All output, after the run.
+    fn taken(delivery: &Delivery<'_>) -> String {
+        let mut said = Vec::new();
+        let mut sink = |happening: Happening<'_>| {
+            let Happening::Output(bytes) = happening else { panic!("{happening:?}") };
+            said.extend_from_slice(bytes);
+            Ok(Next::Continue)
+        };
+        delivery.deliver(&mut sink).expect("the sink does not fail");
+        String::from_utf8(said).expect("it is text")
     }
 }

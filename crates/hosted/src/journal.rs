@@ -14,6 +14,8 @@ use crate::memory::SharedMemory;
 pub(crate) struct Journal<'a> {
     channels: Vec<Channel<'a>>,
     lines: Lines,
+    /// Takes the lines.
+    tell: &'a dyn Fn(&[u8]),
 }
 
 struct Channel<'a> {
@@ -24,8 +26,8 @@ struct Channel<'a> {
 }
 
 impl<'a> Journal<'a> {
-    /// The log channels of a system.
-    pub(crate) fn new(plan: &'a Plan, memory: &'a SharedMemory) -> Self {
+    /// The log channels of a system, whose lines go to `tell`.
+    pub(crate) fn new(plan: &'a Plan, memory: &'a SharedMemory, tell: &'a dyn Fn(&[u8])) -> Self {
         let subject = |id: u16| plan.subjects.get(usize::from(id));
         let of_log = |id| subject(id).is_some_and(|reader| reader.kind == SubjectKind::Log);
         let channels =
@@ -36,28 +38,28 @@ impl<'a> Journal<'a> {
                 let sweeps = channel.size / size_of::<LogElement>() as u64 + UNFINISHED;
                 Some(Channel { writer: channel.writer.0, source, sweeps })
             });
-        Self { channels: channels.collect(), lines: Lines::default() }
+        Self { channels: channels.collect(), lines: Lines::default(), tell }
     }
 
     /// Reads what there is, up to a bound: nobody keeps the others from their turn.
     pub(crate) fn sweep(&mut self) -> Progress {
-        let Self { channels, lines } = self;
+        let Self { channels, lines, .. } = self;
         channels.iter_mut().map(|channel| channel.source.sweep(lines)).max().unwrap_or(Progress::Idle)
     }
 
     /// Reads everything that a subject has written, its unfinished line too. Its process has ended, so nothing comes after
     /// that, and how long it takes is not up to anybody.
     pub(crate) fn finish(&mut self, subject: u16) {
-        let Self { channels, lines } = self;
+        let Self { channels, lines, tell } = self;
         for channel in channels.iter_mut().filter(|channel| channel.writer == subject) {
-            channel.finish(lines);
+            channel.finish(lines, tell);
         }
     }
 
     /// The same for all subjects.
     pub(crate) fn finish_all(&mut self) {
-        let Self { channels, lines } = self;
-        channels.iter_mut().for_each(|channel| channel.finish(lines));
+        let Self { channels, lines, tell } = self;
+        channels.iter_mut().for_each(|channel| channel.finish(lines, tell));
     }
 
     /// Adds a line of the supervisor.
@@ -70,16 +72,19 @@ impl<'a> Journal<'a> {
         write_line(&mut self.lines, subject, line);
     }
 
-    /// Takes what was read.
-    pub(crate) fn take(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.lines.0)
+    /// Tells what was read.
+    pub(crate) fn hand_over(&mut self) {
+        self.lines.hand_over(self.tell);
     }
 }
 
 impl Channel<'_> {
-    fn finish(&mut self, lines: &mut Lines) {
+    fn finish(&mut self, lines: &mut Lines, tell: &dyn Fn(&[u8])) {
         for _ in 0..self.sweeps {
-            if self.source.sweep(lines) == Progress::Idle {
+            let progress = self.source.sweep(lines);
+            // Not all at its end: a channel that holds line ends only makes much more of them than it holds.
+            lines.hand_over(tell);
+            if progress == Progress::Idle {
                 return;
             }
         }
@@ -89,6 +94,15 @@ impl Channel<'_> {
 /// Lines, each ended by CR and LF.
 #[derive(Default)]
 pub(crate) struct Lines(pub(crate) Vec<u8>);
+
+impl Lines {
+    fn hand_over(&mut self, tell: &dyn Fn(&[u8])) {
+        if !self.0.is_empty() {
+            tell(&self.0);
+            self.0.clear();
+        }
+    }
+}
 
 impl Output for Lines {
     fn write(&mut self, bytes: &[u8]) {
@@ -103,11 +117,12 @@ const UNFINISHED: u64 = 16;
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
     use std::num::NonZeroU64;
     use std::sync::atomic::AtomicU64;
 
     use palisade_abi::channel::Writer;
-    use palisade_abi::log_element::LogBuffer;
+    use palisade_abi::log_element::{LogBuffer, TEXT_SIZE};
 
     use super::*;
 
@@ -117,14 +132,31 @@ mod tests {
         print(&flooded, &"flood\n".repeat(1000));
         print(&calm, "done\nand half a line");
         let channels = vec![channel(1, "flood", &flooded), channel(2, "calm", &calm)];
-        let mut journal = Journal { channels, lines: Lines::default() };
+        let told = RefCell::new(Vec::new());
+        let tell = |lines: &[u8]| told.borrow_mut().extend_from_slice(lines);
+        let mut journal = Journal { channels, lines: Lines::default(), tell: &tell };
         journal.finish(2);
-        assert_eq!(journal.take(), b"[calm] done\r\n[calm] and half a line\r\n");
+        assert_eq!(told.take(), b"[calm] done\r\n[calm] and half a line\r\n");
         assert_eq!(journal.sweep(), Progress::Busy);
-        let swept = journal.take();
+        journal.hand_over();
+        let swept = told.take();
         assert!(!swept.is_empty() && swept.len() < 5000, "{}", swept.len());
         journal.finish_all();
         assert_eq!(journal.sweep(), Progress::Idle);
+    }
+
+    #[test]
+    fn the_last_words_are_handed_over_in_small_parts() {
+        let words = words();
+        let mut writer = Writer::start(Shared::from(words.as_slice()), NonZeroU64::MIN).expect("it fits");
+        (0..1000).for_each(|_| writer.write(&LogElement { timestamp: 0, text: [b'\n'; TEXT_SIZE] }));
+        let parts = RefCell::new(Vec::new());
+        let tell = |lines: &[u8]| parts.borrow_mut().push(lines.len());
+        let channels = vec![channel(1, "flood", &words)];
+        Journal { channels, lines: Lines::default(), tell: &tell }.finish_all();
+        let parts = parts.take();
+        assert_eq!(parts.iter().sum::<usize>(), 1000 * TEXT_SIZE * "[flood] \r\n".len());
+        assert!(parts.iter().all(|part| *part < 10_000), "{parts:?}");
     }
 
     #[test]
@@ -134,7 +166,7 @@ mod tests {
         channel.sweeps = 3;
         print(&words, &"flood\n".repeat(1000));
         let mut lines = Lines::default();
-        channel.finish(&mut lines);
+        channel.finish(&mut lines, &|_| ());
         assert_eq!(channel.source.sweep(&mut lines), Progress::Busy);
     }
 

@@ -80,6 +80,7 @@ fn supervise<'p>(settings: &Settings<'p>, delivery: &Delivery<'p>) -> Result<Rep
         records,
     };
     publish(plan, &memory, clock);
+    let tell = |lines: &[u8]| delivery.output(lines);
     let mut run = Run {
         began,
         settings,
@@ -88,7 +89,7 @@ fn supervise<'p>(settings: &Settings<'p>, delivery: &Delivery<'p>) -> Result<Rep
         subjects: subjects(settings, &ground)?,
         network: settings.network.map_or(Ok(None), |network| HostedNetwork::new(&ground, network))?,
         waiter: Waiter::new().map_err(Error::system("descriptors cannot be waited for"))?,
-        journal: Journal::new(plan, &memory),
+        journal: Journal::new(plan, &memory, &tell),
         watch: settings.trace.then(|| Watch::new(plan, &memory)),
         reports: Reports::new(),
         supervisor: Supervisor::new(plan)?,
@@ -144,7 +145,7 @@ impl Run<'_, '_> {
                 self.now(),
                 &mut self.journal,
             );
-            self.hand_over();
+            self.journal.hand_over();
             for id in self.reset.drain(..).chain(attention.restart).collect::<Vec<_>>() {
                 self.start_anew(id)?;
             }
@@ -153,7 +154,7 @@ impl Run<'_, '_> {
                 self.network = None;
                 self.journal.finish_all();
                 self.look_at_channels();
-                self.hand_over();
+                self.journal.hand_over();
                 return Ok(end);
             }
             self.tell_figures();
@@ -436,14 +437,6 @@ impl Run<'_, '_> {
 
     fn end_with(&mut self, end: End) {
         self.end.get_or_insert(end);
-    }
-
-    /// Tells what the journal has read.
-    fn hand_over(&mut self) {
-        let lines = self.journal.take();
-        if !lines.is_empty() {
-            self.delivery.output(lines);
-        }
     }
 
     /// Nanoseconds since the run began.
