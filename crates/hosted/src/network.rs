@@ -69,6 +69,8 @@ pub(crate) struct HostedNetwork<'a> {
     pub(crate) name: &'a str,
     network: &'a Network,
     program: OwnedFd,
+    /// What unikernels write comes to it by this descriptor.
+    readable: OwnedFd,
     ports: Vec<Port<'a>>,
     status: Option<StatusPage<'a>>,
     life: Option<Life>,
@@ -97,6 +99,7 @@ impl<'a> HostedNetwork<'a> {
         let nic = (0..).zip(&plan.subjects).find(|(_, subject)| subject.kind == SubjectKind::Nic);
         let Some((id, subject)) = nic else { return Ok(None) };
         let program = File::open(&network.program).map_err(Error::system("this program cannot be read"))?;
+        let readable = ground.memory.to_be_read().map_err(Error::system("shared memory cannot be opened"))?;
         let ports = ports(ground, id, subject, network).ok_or(Error::Plan("its network is not complete"))?;
         let status = volatile(subject, STATUS).and_then(|at| ground.memory.part(at, PAGE)).map(StatusPage);
         let name = subject.name.as_str();
@@ -106,6 +109,7 @@ impl<'a> HostedNetwork<'a> {
             name,
             network,
             program: program.into(),
+            readable,
             ports,
             status,
             life: None,
@@ -133,6 +137,7 @@ impl<'a> HostedNetwork<'a> {
             start_end.as_fd(),
             message.as_fd(),
             ground.memory.as_fd(),
+            self.readable.as_fd(),
             ground.wiring.network(),
         ];
         let ports = self.ports.iter().map(|port| port.ready);

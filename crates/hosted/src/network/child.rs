@@ -10,7 +10,7 @@ use palisade_gateway::{Gateway, Listener, Network, Outbound, Port, Published, Se
 use rustix::io::dup2;
 
 use super::message::{GatewayMessage, Message};
-use crate::memory::{Access, map_for_good};
+use crate::memory::{Access, ForeignMemory};
 use crate::spawn::inherited;
 use crate::{confine, spawn};
 
@@ -20,11 +20,12 @@ use crate::{confine, spawn};
 pub fn serve() -> i32 {
     let Some(mut descriptors) = inherited(END) else { return FAILED };
     let mut next = || descriptors.next();
-    let (Some(end), Some(lines), Some(mut start), Some(message), Some(memory), Some(wake)) =
-        (next(), next(), next(), next(), next(), next())
+    let (Some(end), Some(lines), Some(mut start), Some(message), Some(writable), Some(readable), Some(wake)) =
+        (next(), next(), next(), next(), next(), next(), next())
     else {
         return FAILED;
     };
+    let memory = ForeignMemory { writable, readable };
     // It has started. The number is that of the runtime's own messages: those of a panic are lines like others, and do not go to
     // whoever would have the number next.
     if dup2(&lines, &mut start).is_err() {
@@ -56,7 +57,7 @@ pub fn serve() -> i32 {
 fn prepare(
     end: OwnedFd,
     message: OwnedFd,
-    memory: &OwnedFd,
+    memory: &ForeignMemory,
     wake: OwnedFd,
     mut descriptors: impl Iterator<Item = OwnedFd>,
 ) -> Result<(Setup, bool), String> {
@@ -66,7 +67,7 @@ fn prepare(
     let missing = || "a descriptor is missing".to_owned();
     let mut ports = Vec::new();
     for port in message.ports {
-        let channel = |place, access| map_for_good(memory, place, access).map_err(|error| error.to_string());
+        let channel = |place, access| memory.map_for_good(place, access).map_err(|error| error.to_string());
         ports.push(Port {
             input: channel(port.input, Access::Write)?,
             output: channel(port.output, Access::Read)?,
@@ -120,7 +121,7 @@ fn prepare_gateway(
 }
 
 /// Descriptors: what ends with the host, what takes lines, what takes the reason why nothing came of the process. What it has
-/// to know, the shared memory and its waking follow, then one for each port, then the sockets.
+/// to know, the shared memory to be written and to be read, and its waking follow, then one for each port, then the sockets.
 const END: u32 = 0;
 pub(super) const START: u32 = 2;
 
