@@ -1,5 +1,7 @@
 //! A run of a system, from its start to its end.
 
+use std::collections::BTreeSet;
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::resume_unwind;
 use std::thread;
@@ -95,7 +97,7 @@ fn supervise<'p>(settings: &Settings<'p>, delivery: &Delivery<'p>) -> Result<Rep
         supervisor: Supervisor::new(plan)?,
         log: Progress::Busy,
         more_traffic: false,
-        reset: Vec::new(),
+        reset: BTreeSet::new(),
         time_published: began,
         figures_told: began,
         end: None,
@@ -121,8 +123,8 @@ struct Run<'a, 'p> {
     log: Progress,
     /// Whether the channels that are watched have more to look at.
     more_traffic: bool,
-    /// Who is to be started anew because another subject says so.
-    reset: Vec<u16>,
+    /// Who is to be started anew because another subject says so, or because there is new content.
+    reset: BTreeSet<u16>,
     time_published: Instant,
     figures_told: Instant,
     end: Option<End>,
@@ -138,18 +140,23 @@ impl Run<'_, '_> {
         }
         loop {
             self.log = self.journal.sweep();
-            let attention = self.supervisor.attend(
+            let restart = self.supervisor.attend(
                 self.ground.plan,
                 &self.reports,
                 self.ground.memory,
                 self.now(),
                 &mut self.journal,
             );
+            // Once each, whoever wants it, and however many do.
+            let mut anew = mem::take(&mut self.reset);
+            anew.extend(restart);
+            // Whoever is about to begin has not ended, although the supervisor has not seen that yet.
+            let end = if anew.is_empty() { self.supervisor.end(&mut self.journal) } else { None };
             self.journal.hand_over();
-            for id in self.reset.drain(..).chain(attention.restart).collect::<Vec<_>>() {
+            for id in anew {
                 self.start_anew(id)?;
             }
-            if let Some(end) = self.end.take().or(attention.end) {
+            if let Some(end) = self.end.take().or(end) {
                 self.subjects.clear();
                 self.network = None;
                 self.journal.finish_all();
@@ -355,7 +362,9 @@ impl Run<'_, '_> {
         for Renewed { id, subject: content } in self.settings.renewals.iter().flat_map(|it| it.take()) {
             if let Some(subject) = self.subjects.iter_mut().find(|subject| subject.id == id) {
                 match subject.renew(self.ground, content) {
-                    Ok(()) => self.reset.push(id),
+                    Ok(()) => {
+                        self.reset.insert(id);
+                    }
                     Err(error) => self.delivery.remark(format!("nothing changes: {error}")),
                 }
             }
@@ -397,7 +406,9 @@ impl Run<'_, '_> {
                 let name = self.ground.plan.subjects.get(usize::from(subject)).map(|s| s.name.clone());
                 self.end_with(End::Panic(name.unwrap_or_default()));
             }
-            Request::Reset(subject) => self.reset.push(subject),
+            Request::Reset(subject) => {
+                self.reset.insert(subject);
+            }
         }
     }
 

@@ -41,7 +41,7 @@ impl Supervisor {
         Ok(Self { records: config.records.to_vec(), units: [Unit::new(); MAX_SUBJECTS], end, over: false })
     }
 
-    /// Looks at all subjects. Those to be started again go to `restart`. Tells whether the system ends, and how.
+    /// Looks at all subjects, and returns those that are to be started again, now.
     pub(crate) fn attend(
         &mut self,
         plan: &Plan,
@@ -49,7 +49,7 @@ impl Supervisor {
         memory: &SharedMemory,
         now: u64,
         journal: &mut Journal<'_>,
-    ) -> Attention {
+    ) -> Vec<u16> {
         let mut restart = Vec::new();
         for (record, unit) in self.records.iter().zip(&mut self.units) {
             let status = plan.subjects.get(usize::from(record.subject)).and_then(|s| status(s, memory));
@@ -71,27 +71,23 @@ impl Supervisor {
             };
             report(record, what, journal);
         }
-        let mut end = None;
-        if !self.over && all_ended(&self.records, &self.units) {
-            self.over = true;
-            journal.report(ReportLine::SystemEnded);
-            end.clone_from(&self.end);
+        restart
+    }
+
+    /// Tells whether the system ends by itself, and how, as it was when all subjects were looked at.
+    pub(crate) fn end(&mut self, journal: &mut Journal<'_>) -> Option<End> {
+        if self.over || !all_ended(&self.records, &self.units) {
+            return None;
         }
-        Attention { restart, end }
+        self.over = true;
+        journal.report(ReportLine::SystemEnded);
+        self.end.clone()
     }
 
     /// When [`Supervisor::attend`] is to be called although nothing happened.
     pub(crate) fn deadline(&self) -> Option<u64> {
         self.units.iter().filter_map(Unit::deadline).min()
     }
-}
-
-/// What the supervisor wants.
-pub(crate) struct Attention {
-    /// Who is to be started again, now.
-    pub(crate) restart: Vec<u16>,
-    /// The system ends like this.
-    pub(crate) end: Option<End>,
 }
 
 fn report(record: &Record, what: What<'_>, journal: &mut Journal<'_>) {

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use palisade_hosted::{End, Happening, Next};
+use palisade_hosted::{End, Happening, Next, Renewed, renewals};
 
-use crate::systems::{run_to_end, system, watch};
+use crate::systems::{plan, renew, run_to_end, system, watch};
 
 #[test]
 fn a_unikernel_says_what_it_says_in_a_machine() {
@@ -37,6 +37,24 @@ fn who_fails_is_started_anew_as_the_policy_says() {
     assert!(outcome.said("[supervisor] ends: exited with status 3"), "{outcome:#?}");
     let generations: Vec<_> = outcome.started.iter().map(|(_, generation, _)| *generation).collect();
     assert!(generations.starts_with(&[1, 2]), "{generations:?}");
+}
+
+#[test]
+fn whoever_is_to_be_started_anew_for_several_reasons_is_started_once() {
+    let description =
+        |status| system(&format!("[subject.ends]\nunikernel = \"ends\"\nbootparams = \"{status}\"\n"));
+    let (old, new) = (description("never"), description("3"));
+    let changed = Renewed::between(&plan(&old).plan, &plan(&new).plan).expect("they differ by content only");
+    let (renewer, renewals) = renewals().expect("there are descriptors");
+    let outcome = renew(&old, &renewals, |happening, _| {
+        if let Happening::Started { generation: 1, .. } = happening {
+            renewer.renew([changed.clone(), changed.clone()].concat());
+        }
+        Next::Continue
+    });
+    assert!(outcome.said("[supervisor] ends: exited with status 3"), "{outcome:#?}");
+    let generations: Vec<_> = outcome.started.iter().map(|(_, generation, _)| *generation).collect();
+    assert_eq!(generations, [1, 2]);
 }
 
 #[test]

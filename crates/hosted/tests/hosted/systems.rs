@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use palisade_hosted::{End, Error, Happening, Next, Settings, run};
+use palisade_hosted::{End, Error, Happening, Next, Renewals, Settings, run};
 use palisade_policy::{Library, Options, Planned, load};
 
 /// The freestanding programs that the tests use, by name.
@@ -59,7 +59,16 @@ pub(crate) fn watch(
     description: &str,
     watch: impl FnMut(&Happening<'_>, &[String]) -> Next + Send,
 ) -> Outcome {
-    run_with(description, false, watch)
+    run_with(description, None, false, watch)
+}
+
+/// The same, with new content for its subjects while it runs.
+pub(crate) fn renew(
+    description: &str,
+    renewals: &Renewals,
+    watch: impl FnMut(&Happening<'_>, &[String]) -> Next + Send,
+) -> Outcome {
+    run_with(description, Some(renewals), false, watch)
 }
 
 /// The same, with events and channels.
@@ -67,11 +76,12 @@ pub(crate) fn trace(
     description: &str,
     watch: impl FnMut(&Happening<'_>, &[String]) -> Next + Send,
 ) -> Outcome {
-    run_with(description, true, watch)
+    run_with(description, None, true, watch)
 }
 
 fn run_with(
     description: &str,
+    renewals: Option<&Renewals>,
     trace: bool,
     mut watch: impl FnMut(&Happening<'_>, &[String]) -> Next + Send,
 ) -> Outcome {
@@ -83,7 +93,7 @@ fn run_with(
         limit: Some(PATIENCE),
         stop: None,
         debug: None,
-        renewals: None,
+        renewals,
         figures: None,
         trace,
     };
