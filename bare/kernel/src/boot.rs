@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 use palisade_abi::boot_info;
 use palisade_abi::needs::{self, Feature};
-use palisade_abi::plan::{self, MemoryRange, NONE, Plan, PlanError, bar_flags, iommu_kind};
+use palisade_abi::plan::{self, MemoryRange, NONE, Plan, PlanError, bar_flags};
 use palisade_abi::subject_info;
 use palisade_abi::volatile::Memory;
 use palisade_kernel_core::clock::Clock;
@@ -231,11 +231,9 @@ fn check_memory(plan: &Plan<'_>, map: Result<MemoryMap, NoMap>) {
     }
 }
 
-/// Messages of devices are in the short format, which is for xAPIC mode (VT-d specification, 9.10). Only AMD's IOMMU turns them into
-/// something that arrives in either mode.
+/// Interrupts of devices are in the short format, remapped or not, which is for xAPIC mode (VT-d specification, 9.10; 48882, 2.2.5).
 fn apic_modes(plan: &Plan<'_>) -> Modes {
-    let translated = plan.iommus.iter().any(|iommu| iommu.kind == iommu_kind::AMD);
-    if translated || plan.interrupts.is_empty() { Modes::Both } else { Modes::Mapped }
+    if plan.interrupts.is_empty() { Modes::Both } else { Modes::Mapped }
 }
 
 /// Interrupts are sent to the identifiers that the plan has.

@@ -4,7 +4,7 @@ use palisade_abi::layout::{IMAGE_BASE, PAGE};
 
 use super::{Check, Rule};
 use crate::document::did_you_mean;
-use crate::plan::{Backing, Bar, Device, IommuKind, Plan, Region, Rights};
+use crate::plan::{Backing, Bar, Device, Plan, Region, Rights};
 use crate::problem::{Collector, Problem};
 use crate::system::System;
 
@@ -34,7 +34,7 @@ pub(crate) static APIC_IDS: Rule = Rule {
 
 pub(crate) static APIC_REACH: Rule = Rule {
     id: "apic-reach",
-    specification: "Devices interrupt CPUs whose local APIC identifier is 254 at most, and every CPU has such a one unless AMD's IOMMU remaps their interrupts.",
+    specification: "Where devices interrupt, every CPU has a local APIC identifier of 254 at most.",
     check: Check::Plan(check_apic_reach),
 };
 
@@ -133,14 +133,10 @@ fn check_apic_ids(system: &System, problems: &Collector) {
 }
 
 fn check_apic_reach(plan: &Plan, problems: &Collector) {
-    // Otherwise all local APICs are in the mode that the devices' messages are for.
-    let is_any_mode = plan.machine.iommu.as_ref().is_some_and(|iommu| iommu.kind == IommuKind::Amd);
+    // All local APICs are in the mode that the devices' messages are for.
+    let Some(device) = plan.devices.first() else { return };
+    let name = &device.hardware.name;
     for (number, cpu) in plan.cpus.iter().enumerate().filter(|(_, cpu)| cpu.apic_id > LAST_APIC_ID) {
-        let driver = |device: &Device| usize::from(plan.subjects[usize::from(device.subject)].cpu);
-        let Some(device) = plan.devices.iter().find(|device| !is_any_mode || driver(device) == number) else {
-            continue;
-        };
-        let name = &device.hardware.name;
         problems.add(
             Problem::error(
                 &APIC_REACH,
