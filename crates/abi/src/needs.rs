@@ -1,6 +1,7 @@
 //! What a system needs of its machine, in the words in which `check` says that it is not there, and the kernel at boot.
 //!
-//! Here are the features that a machine file can deny. What else the kernel insists on, it names itself.
+//! Here are the features that a machine file can deny. What else the kernel insists on, it names itself; what it insists on of an
+//! IOMMU's units, `machine describe` says in its words.
 
 #![forbid(unsafe_code)]
 

@@ -447,9 +447,9 @@ pub struct Interrupt {
     pub guest_vector: u8,
     /// Subject it belongs to.
     pub subject: u16,
-    /// Index of its IOMMU, or [`NONE`].
+    /// Index of a unit of the IOMMU, or [`NONE`].
     pub iommu: u16,
-    /// Index of its entry in the interrupt remapping table, 0..=255: its device's own table (AMD), or the IOMMU's (Intel).
+    /// Index of its entry in the interrupt remapping table, 0..=255: its device's own table (AMD), or that of all units (Intel).
     /// 0 without an IOMMU.
     pub remap_index: u16,
     /// I/O APIC input pin, or [`NONE`] for a message-signalled interrupt.
@@ -458,6 +458,12 @@ pub struct Interrupt {
     pub mode: u16,
     /// Zero.
     pub reserved: u32,
+}
+
+impl Interrupt {
+    /// The largest local APIC identifier that a device's message can name, remapped or not: 255 is every CPU (Intel SDM volume 3,
+    /// 11.11.1).
+    pub const LAST_APIC_ID: u32 = 254;
 }
 
 /// A PCI device and its subject.
@@ -542,7 +548,7 @@ pub struct MsixEntry {
     pub reserved: [u16; 3],
 }
 
-/// An IOMMU. Every device of the machine is behind it.
+/// A unit of the machine's IOMMU. Every device of the machine is behind one of them; all are of one kind and use the same tables.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Iommu {
@@ -568,16 +574,24 @@ impl Iommu {
     /// Bytes of its registers that the kernel uses, whole pages.
     #[must_use]
     pub const fn registers_size(&self) -> u64 {
-        if self.kind == iommu_kind::AMD { 4 * PAGE } else { PAGE }
+        iommu_kind::registers_size(self.kind)
     }
 }
 
 /// Kinds of IOMMUs.
 pub mod iommu_kind {
+    use crate::layout::PAGE;
+
     /// AMD-Vi.
     pub const AMD: u32 = 1;
     /// Intel VT-d, with tables in the legacy format.
     pub const INTEL: u32 = 2;
+
+    /// Bytes of the registers of a unit of this kind that the kernel uses, whole pages.
+    #[must_use]
+    pub const fn registers_size(kind: u32) -> u64 {
+        if kind == AMD { 4 * PAGE } else { PAGE }
+    }
 }
 
 /// Checksum of a plan: 64-bit FNV-1a over the little-endian words of `bytes`; a last partial word is padded with zeros.

@@ -5,7 +5,7 @@
 //! and 9.10.
 
 use palisade_abi::layout::PAGE;
-use palisade_abi::plan::{self as abi, iommu_kind};
+use palisade_abi::plan as abi;
 use palisade_policy::plan::{Device, Iommu, IommuKind, Plan, Rights};
 
 use crate::error::PackError;
@@ -24,12 +24,8 @@ pub(crate) struct PlacedIommu {
 impl PlacedIommu {
     /// The records of its units in the plan.
     pub(crate) fn records(&self, iommu: &Iommu, queues: u64) -> Vec<abi::Iommu> {
-        let kind = match iommu.kind {
-            IommuKind::Amd => iommu_kind::AMD,
-            IommuKind::Intel => iommu_kind::INTEL,
-        };
         let record = |(registers, number): (&u64, u64)| abi::Iommu {
-            kind,
+            kind: iommu.kind.number(),
             device_table_size: self.device_table_size as u32,
             registers: *registers,
             device_table: self.device_table,
@@ -87,7 +83,7 @@ fn interrupts(plan: &Plan, device: &Device, first: usize) -> Result<Vec<Interrup
     let refuse = |problem| PackError::device(&device.hardware.name, problem);
     let cpu = plan.subjects.get(usize::from(device.subject)).and_then(|s| plan.cpus.get(usize::from(s.cpu)));
     let apic_id = cpu.ok_or_else(|| refuse("its driver runs on no CPU"))?.apic_id;
-    if apic_id > LAST_APIC_ID {
+    if apic_id > abi::Interrupt::LAST_APIC_ID {
         return Err(refuse(
             "no interrupt reaches the CPU of its driver, whose local APIC identifier is too large",
         ));
@@ -179,8 +175,6 @@ fn bytes_of(entries: &[[u64; 2]; 256]) -> Vec<u8> {
 const FUNCTIONS_OF_BUS: usize = 256;
 /// Interrupts of all devices: AMD's devices would take larger numbers for delivery modes; Intel's table has a page.
 const REMAPPED: usize = 256;
-/// 255 is every CPU.
-const LAST_APIC_ID: u32 = 254;
 
 /// A device that reaches nothing: its entry is valid and grants neither access nor interrupts.
 const AMD_BLOCKED: [u64; 4] = [AMD_VALID, 0, AMD_INTERRUPTS_VALID, 0];

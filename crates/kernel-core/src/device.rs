@@ -232,7 +232,7 @@ impl<'a, R: DeviceRegisters> Function<'a, R> {
     fn check_interrupts(&self) -> Result<(), Problem> {
         let reachable = |entry: &MsixEntry| {
             self.destination(entry).is_some_and(|(interrupt, apic_id)| {
-                interrupt.subject == self.device.subject && apic_id <= LAST_APIC_ID
+                interrupt.subject == self.device.subject && apic_id <= Interrupt::LAST_APIC_ID
             })
         };
         if self.entries().iter().all(reachable) { Ok(()) } else { Err(Problem::Interrupt) }
@@ -346,8 +346,6 @@ const ENTRY_CONTROL: u64 = 12;
 const ENTRY_MASKED: u32 = 1;
 /// Message address of a fixed interrupt for one CPU: its identifier follows at bit 12 (Intel SDM volume 3, 11.11.1).
 const MESSAGE_ADDRESS: u32 = 0xfee0_0000;
-/// 255 would be every CPU.
-const LAST_APIC_ID: u32 = 254;
 
 const EXPRESS_CAPABILITIES: u64 = 4;
 const CAN_RESET: u32 = 1 << 28;

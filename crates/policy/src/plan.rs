@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use palisade_abi::plan::iommu_kind;
+
 /// A completely allocated system.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -90,6 +92,17 @@ pub enum IommuKind {
     Amd,
     /// Intel VT-d.
     Intel,
+}
+
+impl IommuKind {
+    /// Its number in plans: an [`iommu_kind`].
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::Amd => iommu_kind::AMD,
+            Self::Intel => iommu_kind::INTEL,
+        }
+    }
 }
 
 /// A PCI bus.

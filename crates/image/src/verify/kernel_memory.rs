@@ -23,9 +23,9 @@ pub(super) enum Purpose {
     Plan,
     /// Registers of the local APIC.
     LocalApic,
-    /// Registers of an IOMMU.
+    /// Registers of a unit of the IOMMU.
     Iommu,
-    /// An IOMMU's queues.
+    /// A unit's queues.
     IommuQueues,
     /// The report page.
     Report,
@@ -98,9 +98,9 @@ pub(super) fn holdings(system: &System<'_>) -> Vec<Holding> {
         add(record.host_area, PAGE, Purpose::HostArea { cpu }, format!("the host area of CPU {cpu}"));
     }
     for record in system.plan.iommus {
-        add(record.registers, record.registers_size(), Purpose::Iommu, "the IOMMU".to_owned());
-        let name = "the queues of the IOMMU".to_owned();
-        add(record.queues, plan::Iommu::QUEUES_SIZE, Purpose::IommuQueues, name);
+        let unit = format!("the IOMMU at {:#x}", record.registers);
+        add(record.queues, plan::Iommu::QUEUES_SIZE, Purpose::IommuQueues, format!("the queues of {unit}"));
+        add(record.registers, record.registers_size(), Purpose::Iommu, unit);
     }
     for (partition, record) in system.plan.partitions.iter().enumerate() {
         let name = format!("the scheduling info of partition {partition}");

@@ -3,6 +3,7 @@
 use std::slice;
 
 use palisade_abi::layout::PAGE;
+use palisade_abi::plan::iommu_kind;
 
 use super::devices::Occupied;
 use crate::document::{Fields, Node, Value, integer_of};
@@ -40,14 +41,14 @@ pub(super) fn read(fields: &Fields<'_>, occupied: &[Occupied], problems: &Collec
     let buses = table.integer("buses", 1..=MOST_BUSES).map_or(MOST_BUSES, |buses| buses.value);
     table.finish();
     let (kind, listed) = (kind?.value, listed.filter(|listed| !listed.is_empty())?);
-    let size = registers_size(kind);
+    let size = iommu_kind::registers_size(kind.number());
     let mut registers: Vec<Occupied> = Vec::new();
     for start in &listed {
         if let Some(help) = why_not_at(start.value, size, occupied.iter().chain(&registers)) {
             let message = format!("the IOMMU cannot have registers at {:#x}", start.value);
             problems.add(Problem::error(&rules::IOMMU, message).at(&start.place, "these").help(help));
         }
-        registers.push(Occupied { start: start.value, size, what: "the registers of the IOMMU".to_owned() });
+        registers.push(Occupied { start: start.value, size, what: "a unit of the IOMMU".to_owned() });
     }
     let starts = registers.iter().map(|own| own.start).collect();
     Some(Described { iommu: Iommu { kind, registers: starts, buses }, registers, place: key.place.clone() })
@@ -73,13 +74,6 @@ impl Described {
                     .help(format!("write `buses = {}`, or more", (beyond.bdf >> 8) + 1)),
             );
         }
-    }
-}
-
-const fn registers_size(kind: IommuKind) -> u64 {
-    match kind {
-        IommuKind::Amd => 4 * PAGE,
-        IommuKind::Intel => PAGE,
     }
 }
 

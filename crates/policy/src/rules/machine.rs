@@ -1,6 +1,7 @@
 //! Rules for machines and their devices.
 
 use palisade_abi::layout::{IMAGE_BASE, PAGE};
+use palisade_abi::plan::Interrupt;
 
 use super::{Check, Rule};
 use crate::document::did_you_mean;
@@ -136,7 +137,8 @@ fn check_apic_reach(plan: &Plan, problems: &Collector) {
     // All local APICs are in the mode that the devices' messages are for.
     let Some(device) = plan.devices.first() else { return };
     let name = &device.hardware.name;
-    for (number, cpu) in plan.cpus.iter().enumerate().filter(|(_, cpu)| cpu.apic_id > LAST_APIC_ID) {
+    let is_beyond = |apic_id| apic_id > Interrupt::LAST_APIC_ID;
+    for (number, cpu) in plan.cpus.iter().enumerate().filter(|(_, cpu)| is_beyond(cpu.apic_id)) {
         problems.add(
             Problem::error(
                 &APIC_REACH,
@@ -222,6 +224,3 @@ fn may_map(device: &Device, phys: u64, region: &Region) -> bool {
         Rights::ReadExecute => false,
     }
 }
-
-/// The last one in messages of devices, remapped or not (Intel SDM volume 3, 11.11.1): 255 is every CPU.
-const LAST_APIC_ID: u32 = 254;

@@ -60,7 +60,7 @@ fn several_units_have_queues_of_their_own_and_registers_where_nothing_else_is() 
     let queues = plan.volatile.iter().find(|range| range.start == plan.iommu_queues).unwrap();
     assert_eq!(queues.size, 3 * 0x2000);
     let overlap = with("[0xfed8_0000,\n0xfed8_3000]");
-    assert_breaks(overlap, "machine-iommu", line() + 3, "the registers of the IOMMU is there");
+    assert_breaks(overlap, "machine-iommu", line() + 3, "a unit of the IOMMU is there");
     assert_breaks(with("[]"), "missing-key", line(), "registers = 0xfed8_0000");
 }
 
