@@ -1,6 +1,7 @@
 //! The IOMMU from the firmware's tables: AMD's IVRS (I/O virtualization technology specification 48882, chapter 5) or Intel's
 //! DMAR (VT-d specification, chapter 8). A machine can have several units of one kind; all of them are described.
 
+use palisade_abi::plan::iommu_kind;
 use palisade_kernel_core::iommu::{HAS_NO, UNIT_AT, amd_lack, intel_lack};
 
 use crate::acpi::Table;
@@ -45,13 +46,42 @@ impl Kind {
         }
     }
 
-    /// Bytes of the registers of a unit that the kernel uses.
-    const fn registers_size(self) -> u64 {
+    /// Its number in plans.
+    const fn number(self) -> u32 {
         match self {
-            Self::Amd => 4 * PAGE,
-            Self::Intel => PAGE,
+            Self::Amd => iommu_kind::AMD,
+            Self::Intel => iommu_kind::INTEL,
         }
     }
+
+    /// Bytes from the first register of a unit on at which nothing else can be: AMD's may have counters behind the registers that the
+    /// kernel uses (48882, 3.4).
+    const fn whole_size(self) -> u64 {
+        match self {
+            Self::Amd => 0x8_0000,
+            Self::Intel => iommu_kind::registers_size(iommu_kind::INTEL),
+        }
+    }
+
+    /// Whether a structure of its table is about a unit.
+    fn is_unit(self, structure: &[u8]) -> bool {
+        match self {
+            Self::Amd => matches!(structure.first(), Some(0x10 | 0x11 | 0x40)),
+            Self::Intel => u16_at(structure, 0) == Some(REMAPPING_UNIT),
+        }
+    }
+}
+
+/// First and last address of the registers of every unit that is there, described or not.
+pub(crate) fn registers(tree: &Tree<'_>) -> Vec<(u64, u64)> {
+    let mut ranges = Vec::new();
+    for kind in [Kind::Intel, Kind::Amd] {
+        let Ok(table) = Table::read(tree, kind.table(), "the IOMMU") else { continue };
+        let units = structures(&table.bytes).into_iter().flatten().filter(|unit| kind.is_unit(unit));
+        let starts = units.filter_map(|unit| u64_at(unit, REGISTERS));
+        ranges.extend(starts.map(|first| (first, first.saturating_add(kind.whole_size() - 1))));
+    }
+    ranges
 }
 
 /// Reads the table; `None` if there is none of either kind. What some unit lacks, or a card that is behind none of them, makes
@@ -99,7 +129,7 @@ impl Units {
         let mut registers: Vec<u64> = self.found.iter().map(|(address, _)| *address).collect();
         registers.sort_unstable();
         registers.dedup();
-        let size = kind.registers_size();
+        let size = iommu_kind::registers_size(kind.number());
         if registers.windows(2).any(|pair| pair[1] - pair[0] < size) {
             return Err("the registers of two units overlap".into());
         }
@@ -132,8 +162,9 @@ fn intel(tree: &Tree<'_>, table: &[u8], devices: usize) -> Result<Units, String>
         return Err("does not allow interrupts to be remapped".into());
     }
     let mut units = Units::default();
-    for unit in structures(table)?.filter(|structure| u16_at(structure, 0) == Some(REMAPPING_UNIT)) {
-        let (Some(flags), Some(segment), Some(registers)) = (unit.get(4), u16_at(unit, 6), u64_at(unit, 8))
+    for unit in structures(table)?.filter(|structure| Kind::Intel.is_unit(structure)) {
+        let (Some(flags), Some(segment), Some(registers)) =
+            (unit.get(4), u16_at(unit, 6), u64_at(unit, REGISTERS))
         else {
             return Err(CUT_OFF.into());
         };
@@ -181,9 +212,10 @@ fn intel_capabilities(tree: &Tree<'_>, registers: u64) -> Option<(u64, u64)> {
 
 fn amd(table: &[u8]) -> Result<Units, String> {
     let mut units = Units::default();
-    for unit in structures(table)? {
-        let Some(kind @ (0x10 | 0x11 | 0x40)) = unit.first().copied() else { continue };
-        let (Some(registers), Some(segment)) = (u64_at(unit, 8), u16_at(unit, 16)) else {
+    let tells_features = table.get(36).is_some_and(|info| info & FEATURES_TOLD != 0);
+    for unit in structures(table)?.filter(|structure| Kind::Amd.is_unit(structure)) {
+        let is_first_kind = unit.first() == Some(&0x10);
+        let (Some(registers), Some(segment)) = (u64_at(unit, REGISTERS), u16_at(unit, 16)) else {
             return Err(CUT_OFF.into());
         };
         if segment != 0 {
@@ -191,9 +223,9 @@ fn amd(table: &[u8]) -> Result<Units, String> {
             continue;
         }
         // The first kind does not have all features.
-        let features = if kind == 0x10 { None } else { u64_at(unit, 24) };
+        let features = if is_first_kind || !tells_features { None } else { u64_at(unit, 24) };
         units.found.push((registers, features.and_then(amd_lack)));
-        let entries = unit.get(if kind == 0x10 { 24 } else { 40 }..).unwrap_or_default();
+        let entries = unit.get(if is_first_kind { 24 } else { 40 }..).unwrap_or_default();
         amd_functions(entries, &mut units)?;
     }
     Ok(units)
@@ -266,6 +298,10 @@ const UNITS: &str = "sys/class/iommu";
 const CUT_OFF: &str = "is cut off";
 const PAGE: u64 = 4096;
 const FOUR_GIBIBYTES: u64 = 1 << 32;
+/// Where the structure of a unit has the address of its registers, in either table.
+const REGISTERS: usize = 8;
+/// In the first byte of what IVRS says of all units: the later kinds of their structures have the features.
+const FEATURES_TOLD: u8 = 1;
 /// In the flags of DMAR.
 const INTERRUPTS_REMAPPED: u8 = 1;
 /// Kinds of structures and scopes.

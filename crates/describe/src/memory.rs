@@ -57,11 +57,11 @@ fn from_kernel(tree: &Tree<'_>) -> Result<Vec<(u64, u64)>, Lack> {
     Ok(ranges)
 }
 
-/// The ranges in the kernel's list that are wanted, by how far they are set in and by their name.
+/// The ranges in the kernel's list that are wanted, by how far they are set in and by their name; asked in the order of the list.
 pub(crate) fn resources(
     tree: &Tree<'_>,
     what: &'static str,
-    is_wanted: impl Fn(usize, &str) -> bool,
+    mut is_wanted: impl FnMut(usize, &str) -> bool,
 ) -> Result<Vec<(u64, u64)>, Lack> {
     let text = tree.text(KERNEL_MAP, what)?;
     let ranges = text.lines().filter_map(|line| {

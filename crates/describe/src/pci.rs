@@ -3,6 +3,7 @@
 use crate::Lack;
 use crate::acpi;
 use crate::bytes::{u16_at, u32_at};
+use crate::iommu;
 use crate::memory::{hexadecimal, resources};
 use crate::tree::Tree;
 
@@ -53,7 +54,8 @@ pub(crate) fn read(tree: &Tree<'_>) -> Result<Option<Bus>, Lack> {
     }
     let window = window(tree)?;
     let names = tree.names(DEVICES);
-    let mut occupied: Vec<(u64, u64)> = Vec::new();
+    let mut occupied = others(tree, &names)?;
+    occupied.extend(iommu::registers(tree));
     for name in &names {
         occupied.extend(
             ranges(tree, name)?
@@ -150,6 +152,24 @@ fn window(tree: &Tree<'_>) -> Result<(u64, u64), Lack> {
     let largest = low.filter(|(start, end)| start < end).max_by_key(|(start, end)| end - start);
     largest.map(|(start, end)| (start, end - start)).ok_or_else(|| {
         tree.unusable("proc/iomem", WHAT, "lists no addresses that the bus forwards below 4 GiB")
+    })
+}
+
+/// What Linux has found among the addresses of buses besides the `functions` on them and their parts.
+fn others(tree: &Tree<'_>, functions: &[String]) -> Result<Vec<(u64, u64)>, Lack> {
+    // How far the bus and the function are set in that a line is part of.
+    let (mut bus, mut function) = (None, None);
+    resources(tree, WHAT, |indent, name| {
+        bus = bus.filter(|outer| *outer < indent);
+        function = function.filter(|outer| *outer < indent);
+        if name.starts_with("PCI Bus ") {
+            bus = bus.or(Some(indent));
+            return false;
+        }
+        if functions.iter().any(|known| known == name) {
+            function = function.or(Some(indent));
+        }
+        bus.is_some() && function.is_none()
     })
 }
 

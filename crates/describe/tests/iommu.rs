@@ -98,6 +98,47 @@ fn what_a_unit_lacks_is_said_in_the_kernel_s_words() {
 }
 
 #[test]
+fn of_several_units_the_one_that_lacks_something_is_named() {
+    let tree = Recorded::q35();
+    tree.table("DMAR", &[QEMU_DMAR, &intel_unit(0, 0, 0xfed9_1000)].concat());
+    for (number, capabilities) in ["d2008c222f0606", "d2008c222f0206"].into_iter().enumerate() {
+        let unit = format!("sys/class/iommu/dmar{number}/intel-iommu");
+        tree.write(&format!("{unit}/address"), format!("fed9{number}000\n"));
+        tree.write(&format!("{unit}/cap"), format!("{capabilities}\n"));
+        tree.write(&format!("{unit}/ecap"), "f00f4a\n");
+    }
+    let description = describe(tree.path()).expect("everything is there");
+    assert!(!description.text.contains("[iommu]"), "{}", description.text);
+    let why = "the IOMMU at 0xfed91000 has no addresses of 48 bits";
+    assert!(description.remarks.iter().any(|remark| remark.ends_with(why)), "{description:?}");
+}
+
+#[test]
+fn features_of_amd_s_units_count_where_the_table_says_that_it_has_them() {
+    let features = QEMU_IVRS.len() - 72 + 24;
+    let without = changed(QEMU_IVRS, features, 0);
+    assert_left_out("IVRS", &without, "has no command that invalidates everything");
+    assert_eq!(part(&described("IVRS", &changed(&without, 0, 0))), part(&described("IVRS", QEMU_IVRS)));
+}
+
+#[test]
+fn a_card_is_moved_neither_to_a_unit_nor_to_anything_else_that_linux_knows() {
+    let tree = Recorded::q35();
+    // In both structures: registers at 0xfeb7_0000, with counters up to 0xfebe_ffff.
+    tree.table("IVRS", &changed(&changed(QEMU_IVRS, 22, 0xb7), 78, 0xb7));
+    tree.write(
+        "proc/iomem",
+        "c0000000-febfffff : PCI Bus 0000:00\n  febf0000-febf7fff : pnp 00:05\n  febf8000-febf8fff : Reserved\n  \
+         febfe000-febfefff : 0000:00:03.0\n    febfe000-febfefff : virtio-pci-modern\nfec00000-fec003ff : IOAPIC 0\n",
+    );
+    let card = [(1, 0xfebf_e000_u64, 0x1000, 0x4_0200), (4, 0x40_0000_0000, 0x4000, 0x14_220c)];
+    tree.device("0000:00:03.0", (0x1af4, 0x1041), &card, Some((1, 0, 4)));
+    let text = describe(tree.path()).expect("everything is there").text;
+    assert!(text.contains("index = 1, size = \"4 KiB\", address = 0xfebf_e000 "), "its own is free: {text}");
+    assert!(text.contains("index = 4, size = \"16 KiB\", address = 0xfeb6_c000,"), "{text}");
+}
+
+#[test]
 fn tables_that_end_too_early_are_left_out() {
     for (name, table) in [("DMAR", QEMU_DMAR), ("IVRS", QEMU_IVRS)] {
         for length in 0..table.len() {
