@@ -48,7 +48,8 @@ impl<'a, R: DeviceRegisters> Iommu<'a, R> {
     }
 
     /// Turns it on, for so many `devices` with page tables of their own. When this returns, every device behind it reaches what its
-    /// tables say and nothing else. Until then, nothing may be able to write to memory: what the firmware turned on is off meanwhile.
+    /// tables say and nothing else. Until then, a device that nobody has silenced reaches all memory: what the firmware turned on is off
+    /// meanwhile.
     ///
     /// # Errors
     /// What it lacks; then devices are not confined.

@@ -98,7 +98,13 @@ impl<R: DeviceRegisters> Iommu<'_, R> {
 /// What a unit with these extended features lacks.
 #[must_use]
 pub const fn lack(features: u64) -> Option<&'static str> {
-    if features & INVALIDATES_ALL == 0 { Some("command that invalidates everything") } else { None }
+    if features & INVALIDATES_ALL == 0 {
+        Some("command that invalidates everything")
+    } else if features & LEVELS == NO_LEVELS {
+        Some("page tables for devices")
+    } else {
+        None
+    }
 }
 
 /// The index is the data; the table of the device says where the interrupt goes.
@@ -152,6 +158,10 @@ const MOST_LOOKS: u32 = 8;
 
 /// Among the extended features.
 const INVALIDATES_ALL: u64 = 1 << 6;
+/// How many levels page tables of the host's may have, at least the four of the builder's. The last value is no number of levels: Linux
+/// takes it for none, too.
+const LEVELS: u64 = 3 << 10;
+const NO_LEVELS: u64 = LEVELS;
 
 const COMPLETION_WAIT: u64 = 1 << 60;
 /// The second word of the command is stored.

@@ -62,7 +62,8 @@ impl<R: DeviceRegisters> Iommu<'_, R> {
     }
 
     /// Removes what the unit reported to the firmware: it is about none of the plan's devices, and after an error in a queue no
-    /// further commands are done. The unit's own interrupts, which nothing remaps, are off from here on.
+    /// further commands are done. The unit's interrupt for faults, which nothing remaps, is off from here on; it has another one for
+    /// commands, and none of the kernel's asks for it.
     fn forget_faults(&self, capabilities: u64) {
         self.write(FAULT_CONTROL, FAULTS_INTERRUPT_NOBODY);
         let (first, end) = fault_records(capabilities);

@@ -30,7 +30,7 @@ struct Unit {
     record: plan::Iommu,
     words: RefCell<BTreeMap<u64, u32>>,
     writes: RefCell<Vec<(u64, u32)>>,
-    /// Whether it does its commands.
+    /// Whether it does what it is told.
     works: bool,
 }
 
@@ -116,6 +116,9 @@ impl DeviceRegisters for Unit {
         match (self.record.kind, address.wrapping_sub(REGISTERS)) {
             (iommu_kind::AMD, 0x18) => {
                 self.set(address, value);
+                if !self.works {
+                    return;
+                }
                 let running = u32::from(value & 5 == 5) << 3 | u32::from(value & 0x1001 == 0x1001) << 4;
                 self.set(REGISTERS + 0x2020, self.get(REGISTERS + 0x2020) & !0x18 | running);
             }
@@ -204,8 +207,12 @@ fn a_unit_that_is_missing_or_lacks_something_is_refused() {
         let zeros = [0x08, 0x0c, 0x10, 0x30, 0x34].map(|register| (register, 0));
         assert_eq!(Unit::new(kind, &zeros).set_up(), Err(Problem::Missing));
     }
-    let amd = Unit::new(AMD, &[(0x30, 1), (0x34, 0)]);
-    assert_eq!(amd.set_up(), Err(Problem::Lacks("command that invalidates everything")));
+    for (features, what) in
+        [(1, "command that invalidates everything"), (1 << 6 | 3 << 10, "page tables for devices")]
+    {
+        let amd = Unit::new(AMD, &[(0x30, features), (0x34, 0)]);
+        assert_eq!(amd.set_up(), Err(Problem::Lacks(what)));
+    }
     for (offset, bit, what) in [
         (0x08, 1 << 10, "addresses of 48 bits"),
         (0x08, 1 << 21, "room for the addresses of drivers"),
@@ -231,6 +238,28 @@ fn a_unit_that_does_nothing_is_refused() {
         unit.works = false;
         assert_eq!(unit.set_up(), Err(Problem::Stuck));
     }
+}
+
+#[test]
+fn amd_s_unit_that_the_firmware_left_on_gets_no_tables_before_it_has_stopped() {
+    let mut unit = Unit::amd();
+    unit.works = false;
+    unit.set(REGISTERS + 0x2020, 1 << 3 | 1 << 4);
+    assert_eq!(unit.set_up(), Err(Problem::Stuck));
+    let writes = unit.writes.borrow();
+    assert!(writes.iter().all(|(address, _)| *address != REGISTERS), "{writes:x?}");
+}
+
+#[test]
+fn intel_s_write_buffers_are_flushed_before_the_first_table_where_that_is_needed() {
+    let flush = |write: &(u64, u32)| *write == (REGISTERS + 0x18, 1 << 27);
+    let unit = Unit::intel();
+    unit.set_up().unwrap();
+    assert!(!unit.writes.borrow().iter().any(flush), "not needed");
+    let unit = Unit::intel();
+    unit.set(REGISTERS + 0x08, unit.get(REGISTERS + 0x08) | 1 << 4);
+    unit.set_up().unwrap();
+    assert!(unit.first_write(0x18, 1 << 27) < unit.first_write(0x20, DEVICE_TABLE as u32));
 }
 
 #[test]
