@@ -74,9 +74,14 @@ impl<'a, R: DeviceRegisters> Function<'a, R> {
         Self { plan, device, registers }
     }
 
-    /// Takes memory from whatever is in the device's place, as the firmware left it. Nothing is known of it yet.
+    /// Takes memory from whatever is in the device's place, as the firmware left it. The plan's device answers at no address any more: it
+    /// may be moved. Another one does, for it may be a bridge to what the kernel needs.
     pub fn silence(&self) {
-        self.set_command(INTX_DISABLED);
+        let command = match self.check_identity() {
+            Ok(()) => INTX_DISABLED,
+            Err(_) => self.read(COMMAND) & COMMAND_MASK & !BUS_MASTER,
+        };
+        self.set_command(command);
     }
 
     /// Checks at boot that the device is what the plan says, and prepares it. It reaches no memory from the first step on.

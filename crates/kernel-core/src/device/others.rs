@@ -1,5 +1,5 @@
 //! PCI functions that the plan gives to nobody. They are on the buses up to the last one with a device of the plan; further
-//! ones reach memory through bridges on these.
+//! ones reach memory through bridges on these, or through another root complex, which nobody looks for.
 //!
 //! Without a device in the plan the place of the configuration space is not known: then nobody looks at any of them.
 

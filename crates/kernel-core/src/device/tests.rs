@@ -236,6 +236,10 @@ fn a_device_that_the_firmware_left_running_is_silenced_whatever_it_is() {
     assert!(card.reaches_memory());
     Function::new(&plan, &plan.devices[0], &card).silence();
     assert!(!card.reaches_memory());
+    assert_eq!(card.get(COMMAND) & 0xffff, MEMORY, "what is behind another device may be needed");
+    card.set(CONFIG + ID, 0x1041_1af4);
+    Function::new(&plan, &plan.devices[0], &card).silence();
+    assert_eq!(card.get(COMMAND) & MEMORY, 0, "it moves, and must not answer where it was");
 }
 
 #[test]
