@@ -211,7 +211,11 @@ impl<'a> HostedNetwork<'a> {
         let mut word = Word::new_zeroed();
         if life.start.read_exact(word.as_mut_bytes()).is_ok() && word.error != 0 {
             let cause = io::Error::from_raw_os_error(word.error.cast_signed());
-            let what = "the program cannot be executed".to_owned();
+            let what = match cause.kind() {
+                io::ErrorKind::PermissionDenied => NOT_EXECUTABLE,
+                _ => "the program cannot be executed",
+            }
+            .to_owned();
             return Err(Error::Launch { subject: self.name.to_owned(), what, cause });
         }
         self.leave(waiter);
@@ -291,5 +295,7 @@ fn socket(listener: &Listener) -> BorrowedFd<'_> {
     }
 }
 
+/// A process has given up root's rights, if it had any, before it executes the program.
+const NOT_EXECUTABLE: &str = "its user cannot execute the program of this command without root's rights";
 /// A longer line is given on in pieces. Linux's pipes hold as much (pipe(7)).
 const LONGEST_LINE: usize = 64 * 1024;
