@@ -3,10 +3,13 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::{Place, System, in_every_place};
 
@@ -145,6 +148,38 @@ fn a_status_line_is_for_terminals_only() {
     let said = [in_pipe.stdout, in_pipe.stderr].concat();
     assert!(!said.contains(&b'\x1b') && !said.is_empty(), "{}", String::from_utf8_lossy(&said));
 }
+
+#[test]
+fn output_that_nobody_reads_keeps_no_command_from_its_end() {
+    let system =
+        System::described("[subject.much]\nunikernel = \"testing/heartbeat\"\nbootparams = \"1 1000000\"\n");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_palisade"));
+    command.arg("run").arg(system.description()).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut running = command.stderr(Stdio::null()).spawn().expect("it starts");
+    let pipe = running.stdout.take().expect("it is piped");
+    // Until nothing more goes into it.
+    let level = || rustix::io::ioctl_fionread(&pipe).expect("it is a pipe");
+    let mut before = 0;
+    while before < PIPE / 2 || level() != before {
+        assert_eq!(running.try_wait().expect("it is ours"), None);
+        before = level();
+        thread::sleep(Duration::from_secs(5));
+    }
+    let (process, deadline) = (Pid::from_child(&running), Instant::now() + Duration::from_secs(300));
+    let end = loop {
+        assert!(Instant::now() < deadline, "it goes on");
+        kill_process(process, Signal::TERM).expect("it is ours");
+        thread::sleep(Duration::from_secs(1));
+        if let Some(end) = running.try_wait().expect("it is ours") {
+            break end;
+        }
+    };
+    assert_eq!(end.signal(), Some(Signal::TERM.as_raw()));
+    drop(pipe);
+}
+
+/// What a pipe holds (pipe(7)).
+const PIPE: u64 = 65536;
 
 /// Attaches itself to a process and lets it go on to its end.
 const DEBUGGER: &str = r#"

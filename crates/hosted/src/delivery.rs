@@ -6,6 +6,7 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use palisade_services::log::write_line;
 use rustix::event::{EventfdFlags, eventfd};
@@ -31,6 +32,8 @@ struct Queue<'p> {
     news: usize,
     lost: Lost,
     closed: bool,
+    /// Whether nobody takes anything any more.
+    taken: bool,
 }
 
 /// What there was no room for.
@@ -113,6 +116,12 @@ impl<'p> Delivery<'p> {
             }
         }
         Ok(())
+    }
+
+    /// Waits until everything was taken after the end, or will never be, for this long at most. Tells whether it is so.
+    pub(crate) fn is_taken_within(&self, patience: Duration) -> bool {
+        let waited = self.changed.wait_timeout_while(self.lock(), patience, |queue| !queue.taken);
+        waited.unwrap_or_else(PoisonError::into_inner).0.taken
     }
 
     /// What says at its end that there will be no more.
@@ -237,11 +246,13 @@ enum Whose {
 
 impl Drop for Ending<'_, '_> {
     fn drop(&mut self) {
-        self.delivery.lock().closed = true;
-        match self.whose {
-            Whose::Run => self.delivery.changed.notify_one(),
-            Whose::Taker => self.delivery.ask_to_end(),
+        let mut queue = self.delivery.lock();
+        queue.closed = true;
+        if let Whose::Taker = self.whose {
+            queue.taken = true;
+            self.delivery.ask_to_end();
         }
+        self.delivery.changed.notify_one();
     }
 }
 
@@ -357,6 +368,16 @@ mod tests {
         assert!(rustix::io::read(delivery.enough(), &mut [0; 8]).is_ok());
         delivery.remark("nobody takes this".to_owned());
         assert!(delivery.lock().told.is_empty());
+    }
+
+    #[test]
+    fn it_is_known_whether_everything_was_taken() {
+        let delivery = Delivery::new().expect("there are descriptors");
+        delivery.output(b"[hello] Hello, World\r\n");
+        drop(delivery.opened());
+        assert!(!delivery.is_taken_within(Duration::ZERO));
+        taken(&delivery);
+        assert!(delivery.is_taken_within(Duration::ZERO));
     }
 
     /// All output, after the run.

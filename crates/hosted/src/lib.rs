@@ -38,6 +38,7 @@ mod wiring;
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use palisade_abi::status::COUNTERS;
@@ -63,6 +64,9 @@ pub struct Settings<'a> {
     pub limit: Option<Duration>,
     /// The run ends when this becomes readable.
     pub stop: Option<BorrowedFd<'a>>,
+    /// Becomes true if the run has ended and some seconds later the sink has not taken all the rest, which is waited for: only whoever
+    /// ends the calling process can end that.
+    pub untaken: Option<&'a AtomicBool>,
     /// The subject that waits, at each start, until a debugger is attached to its process.
     pub debug: Option<&'a str>,
     /// New content for subjects, while they run.

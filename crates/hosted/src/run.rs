@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::resume_unwind;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,9 @@ pub fn run(settings: &Settings<'_>, sink: &mut Sink<'_>) -> Result<Report, Error
         let opened = delivery.opened();
         let result = supervise(settings, &delivery);
         drop(opened);
+        if let Some(untaken) = settings.untaken {
+            untaken.store(!delivery.is_taken_within(PATIENCE), Ordering::Relaxed);
+        }
         (result, taker.join())
     });
     match taken {
@@ -480,6 +484,8 @@ fn clear(descriptor: BorrowedFd<'_>) {
     let _ = rustix::io::read(descriptor, &mut [0; 8]);
 }
 
+/// How long the rest may take that the sink has not taken when the run ends.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How often channels are looked at whose writers do not announce their lines, and those with an unfinished line.
 const UNANNOUNCED_LINES: Duration = Duration::from_millis(200);
 const UNFINISHED_LINES: Duration = Duration::from_millis(20);

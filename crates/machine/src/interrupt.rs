@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{SigId, flag, low_level};
@@ -15,6 +15,7 @@ use signal_hook::{SigId, flag, low_level};
 #[derive(Debug)]
 pub struct Interrupts {
     last: Arc<AtomicUsize>,
+    at_once: Arc<AtomicBool>,
     wake: UnixStream,
     registered: Vec<SigId>,
 }
@@ -37,9 +38,10 @@ impl Interrupts {
     /// If the operating system refuses.
     pub fn catch() -> io::Result<Self> {
         let (wake, waker) = UnixStream::pair()?;
-        let mut this = Self { last: Arc::default(), wake, registered: Vec::new() };
+        let mut this = Self { last: Arc::default(), at_once: Arc::default(), wake, registered: Vec::new() };
         for signal in Signal::ALL {
             let number = signal.number();
+            this.registered.push(flag::register_conditional_default(number, Arc::clone(&this.at_once))?);
             // In this order: whoever is woken finds the number.
             let value = usize::try_from(number).unwrap_or_default();
             this.registered.push(flag::register_usize(number, Arc::clone(&this.last), value)?);
@@ -53,6 +55,13 @@ impl Interrupts {
     pub fn received(&self) -> Option<Signal> {
         let number = self.last.load(Ordering::SeqCst);
         Signal::ALL.into_iter().find(|signal| usize::try_from(signal.number()) == Ok(number))
+    }
+
+    /// As soon as this is true, the next request kills the process on the spot, as if nobody caught it: for when good order takes
+    /// somebody who does nothing.
+    #[must_use]
+    pub fn at_once(&self) -> &AtomicBool {
+        &self.at_once
     }
 
     /// Becomes readable with the first request, and stays so.

@@ -23,6 +23,7 @@ fn a_process_has_the_bytes_of_the_image_at_the_addresses_of_the_plan_and_nothing
         network: None,
         limit: Some(PATIENCE),
         stop: None,
+        untaken: None,
         debug: Some("hello"),
         renewals: None,
         figures: None,

@@ -92,6 +92,7 @@ fn run_with(
         network: None,
         limit: Some(PATIENCE),
         stop: None,
+        untaken: None,
         debug: None,
         renewals,
         figures: None,

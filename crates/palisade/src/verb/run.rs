@@ -88,6 +88,7 @@ fn follow(
         network,
         limit: arguments.surroundings.limit,
         stop: Some(interrupts.wake()),
+        untaken: Some(interrupts.at_once()),
         debug,
         renewals: Some(renewals),
         figures: terminal.shows_status().then_some(STATUS_PERIOD),
