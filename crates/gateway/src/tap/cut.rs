@@ -151,6 +151,22 @@ mod tests {
     }
 
     #[test]
+    fn a_long_segment_of_a_vlan_becomes_the_same_frames_with_its_tag() {
+        const TAG: [u8; 4] = [0x81, 0, 0, 5];
+        for (from, to) in [("10.0.2.2", "10.0.2.15"), ("fd00::2", "fd00::15")] {
+            let packet = long_segment(from.parse().unwrap(), to.parse().unwrap(), 1, &[7; 2500]);
+            let mut tagged = packet.clone();
+            tagged.splice(LENGTH + 12..LENGTH + 12, TAG);
+            let expected = frames(&packet).into_iter().map(|mut frame| {
+                frame.splice(12..12, TAG);
+                frame
+            });
+            assert_eq!(frames(&tagged), expected.collect::<Vec<_>>());
+            assert_eq!(frames(&tagged).len(), 3);
+        }
+    }
+
+    #[test]
     fn a_missing_checksum_is_made() {
         let (from, to): (IpAddress, IpAddress) = ("10.0.2.2".parse().unwrap(), "10.0.2.15".parse().unwrap());
         let repr = IpRepr::new(from, to, IpProtocol::Udp, 8 + 5, 64);
@@ -198,6 +214,20 @@ mod tests {
         incoming.room()[..packet.len()].copy_from_slice(&packet);
         assert_eq!(incoming.first(packet.len(), &mut frame), None);
         assert!(!incoming.has_more());
+    }
+
+    fn frames(packet: &[u8]) -> Vec<Vec<u8>> {
+        let mut incoming = Incoming::new();
+        incoming.room()[..packet.len()].copy_from_slice(packet);
+        let mut buffer = [0; MAX_FRAME];
+        let first = incoming.first(packet.len(), &mut buffer);
+        let mut next = first.map(|length| buffer[..length].to_vec());
+        std::iter::from_fn(|| {
+            let frame = next.take()?;
+            next = incoming.next(&mut buffer).map(|length| buffer[..length].to_vec());
+            Some(frame)
+        })
+        .collect()
     }
 
     /// What the kernel hands over for a segment that is to be cut into pieces of a thousand bytes.

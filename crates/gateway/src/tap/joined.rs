@@ -137,6 +137,10 @@ impl Flow {
     /// What may be added to a frame, or what it may be added to: a segment that carries something and says nothing else.
     fn of(frame: &[u8]) -> Option<Self> {
         let segment = Segment::of(frame)?;
+        // What is tagged for a VLAN leaves as it is.
+        if segment.ip != ETHERNET {
+            return None;
+        }
         let says_more = segment.flags(frame)? & !PSH != ACK;
         // Identifications of packets that may become fragments are the sender's own.
         let may_break = segment.is_ipv4 && word(frame, ETHERNET + 6)? & DONT_FRAGMENT == 0;
@@ -240,6 +244,7 @@ pub(super) mod tests {
             (changed(data(1000, 1000), ETHERNET + 6, 0), "it may be broken"),
             (changed(data(1000, 1000), ETHERNET + 20 + 11, 9), "it acknowledges more"),
             (changed(data(1000, 1000), ETHERNET + 20 + 15, 9), "its window is another one"),
+            (tagged(data(1000, 1000)), "it is of a VLAN"),
             (vec![0xff; 60], "it is none of TCP"),
             (vec![], "it is nothing"),
         ] {
@@ -293,6 +298,11 @@ pub(super) mod tests {
 
     fn changed(mut frame: Vec<u8>, at: usize, value: u8) -> Vec<u8> {
         frame[at] = value;
+        frame
+    }
+
+    fn tagged(mut frame: Vec<u8>) -> Vec<u8> {
+        frame.splice(12..12, [0x81, 0, 0, 5]);
         frame
     }
 

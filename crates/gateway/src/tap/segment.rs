@@ -6,6 +6,8 @@ use super::checksum;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Segment {
     pub(super) is_ipv4: bool,
+    /// Where IP's header begins.
+    pub(super) ip: usize,
     /// Where TCP's header begins.
     pub(super) tcp: usize,
     /// Where the payload begins.
@@ -15,27 +17,31 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// The segment in a frame; `None` if it has none, or one that is a fragment or behind extension headers.
+    /// The segment in a frame, which may be tagged once for a VLAN; `None` if it has none, or one that is a fragment or behind
+    /// extension headers. Linux puts those there only if a program asks for them; long segments behind them are counted as
+    /// frames of a wrong length.
     pub(super) fn of(frame: &[u8]) -> Option<Self> {
-        let ip = frame.get(ETHERNET..)?;
-        let (is_ipv4, tcp, end) = match frame.get(12..ETHERNET)? {
-            [0x08, 0x00] => {
+        let is_tagged = word(frame, ETHERNET - 2)? == VLAN;
+        let start = if is_tagged { ETHERNET + TAG } else { ETHERNET };
+        let ip = frame.get(start..)?;
+        let (is_ipv4, tcp, end) = match word(frame, start - 2)? {
+            0x0800 => {
                 let length = usize::from(word(ip, 2)?);
                 let header = usize::from(ip.first()? & 0xf) * 4;
                 let is_whole = word(ip, 6)? & !DONT_FRAGMENT == 0;
                 let is_tcp = ip.first()? >> 4 == 4 && *ip.get(9)? == TCP && header >= 20 && is_whole;
-                is_tcp.then_some((true, ETHERNET + header, ETHERNET + length))?
+                is_tcp.then_some((true, start + header, start + length))?
             }
-            [0x86, 0xdd] => {
+            0x86dd => {
                 let is_tcp = ip.first()? >> 4 == 6 && *ip.get(6)? == TCP;
-                let end = ETHERNET + IPV6 + usize::from(word(ip, 4)?);
-                is_tcp.then_some((false, ETHERNET + IPV6, end))?
+                let end = start + IPV6 + usize::from(word(ip, 4)?);
+                is_tcp.then_some((false, start + IPV6, end))?
             }
             _ => return None,
         };
         let payload = tcp + usize::from(*frame.get(tcp + 12)? >> 4) * 4;
         let is_sound = payload >= tcp + TCP_LEAST && payload <= end && end <= frame.len();
-        is_sound.then_some(Self { is_ipv4, tcp, payload, end })
+        is_sound.then_some(Self { is_ipv4, ip: start, tcp, payload, end })
     }
 
     /// Bytes of the payload.
@@ -65,8 +71,8 @@ impl Segment {
     /// Gives IPv4's header the identification that is `more` after the one it has.
     pub(super) fn advance_identification(self, frame: &mut [u8], more: u16) -> Option<()> {
         if self.is_ipv4 {
-            let identification = word(frame, ETHERNET + 4)?.wrapping_add(more);
-            set_word(frame, ETHERNET + 4, identification.to_be_bytes())?;
+            let identification = word(frame, self.ip + 4)?.wrapping_add(more);
+            set_word(frame, self.ip + 4, identification.to_be_bytes())?;
         }
         Some(())
     }
@@ -75,13 +81,13 @@ impl Segment {
     pub(super) fn set_length(self, frame: &mut [u8]) -> Option<()> {
         if !self.is_ipv4 {
             let length = u16::try_from(self.end - self.tcp).ok()?;
-            return set_word(frame, ETHERNET + 4, length.to_be_bytes());
+            return set_word(frame, self.ip + 4, length.to_be_bytes());
         }
-        let length = u16::try_from(self.end - ETHERNET).ok()?;
-        set_word(frame, ETHERNET + 2, length.to_be_bytes())?;
-        set_word(frame, ETHERNET + 10, [0; 2])?;
-        let checksum = checksum::finish(checksum::sum(frame.get(ETHERNET..self.tcp)?));
-        set_word(frame, ETHERNET + 10, checksum)
+        let length = u16::try_from(self.end - self.ip).ok()?;
+        set_word(frame, self.ip + 2, length.to_be_bytes())?;
+        set_word(frame, self.ip + 10, [0; 2])?;
+        let checksum = checksum::finish(checksum::sum(frame.get(self.ip..self.tcp)?));
+        set_word(frame, self.ip + 10, checksum)
     }
 
     /// Gives TCP's header its checksum.
@@ -94,7 +100,7 @@ impl Segment {
     /// Gives it the sum of the pseudo-header (RFC 9293, 3.1), which others complete.
     pub(super) fn set_partial_checksum(self, frame: &mut [u8]) -> Option<()> {
         let addresses = if self.is_ipv4 { 12..20 } else { 8..40 };
-        let addresses = frame.get(ETHERNET..)?.get(addresses)?;
+        let addresses = frame.get(self.ip..)?.get(addresses)?;
         let length = u16::try_from(self.end - self.tcp).ok()?;
         let sum = checksum::sum(addresses) + checksum::sum(&[0, TCP]) + checksum::sum(&length.to_be_bytes());
         set_word(frame, self.tcp + CHECKSUM, checksum::fold(sum))
@@ -115,6 +121,9 @@ fn set_word(bytes: &mut [u8], at: usize, word: [u8; 2]) -> Option<()> {
 pub(super) const ETHERNET: usize = 14;
 const IPV6: usize = 40;
 const TCP_LEAST: usize = 20;
+/// A tag (IEEE 802.1Q, clause 9): the type that says that there is one, and how many bytes it adds.
+const VLAN: u16 = 0x8100;
+const TAG: usize = 4;
 /// The protocol's number (RFC 9293), and where its checksum is in its header.
 const TCP: u8 = 6;
 pub(super) const CHECKSUM: usize = 16;
