@@ -181,8 +181,11 @@ mod tests {
                 true
             }));
             assert!(count < 150, "{count}");
-            for (sent, received) in sent.iter().flatten().zip(received.iter().flatten()) {
-                assert_eq!(essence(sent), essence(received));
+            for (sent, received) in sent.iter().zip(&received) {
+                let essences =
+                    |frames: &[Vec<u8>]| frames.iter().map(|frame| essence(frame)).collect::<Vec<_>>();
+                assert_eq!(sent.len(), received.len());
+                assert!(essences(sent) == essences(received));
             }
         }
     }
@@ -192,7 +195,8 @@ mod tests {
         let mut numbers = Numbers(11);
         let mut outgoing = Outgoing::default();
         let mut sequence = 0;
-        for _ in 0..20_000 {
+        let (mut packets, mut frames) = (0, 0);
+        for number in 1..=20_000 {
             let length = numbers.below(1400) as u32;
             let mut frame = frame(numbers.below(2) == 0, 80, sequence, &vec![1; length as usize], ACK);
             sequence += length;
@@ -203,10 +207,16 @@ mod tests {
             }
             frame.truncate(frame.len() - numbers.below(3));
             outgoing.add(&frame);
-            if outgoing.len() >= 200 {
-                assert!(outgoing.leave(|bytes| !cut(bytes).is_empty()));
+            if outgoing.len() >= 200 || number == 20_000 {
+                assert!(outgoing.leave(|bytes| {
+                    packets += 1;
+                    frames += cut(bytes).len();
+                    true
+                }));
+                assert_eq!(frames, number);
             }
         }
+        assert!(packets < 20_000, "none was joined");
     }
 
     /// All frames of what was handed to a device, read from another one.
