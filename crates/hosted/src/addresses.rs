@@ -52,17 +52,11 @@ unsafe fn address(address: *const libc::sockaddr) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::UdpSocket;
-
     use super::*;
 
     #[test]
-    fn every_address_can_be_bound_to() {
+    fn the_address_of_the_loopback_interface_is_among_them() {
         let addresses = own_addresses().expect("they are told");
-        for address in addresses {
-            // Those of one link need to know which.
-            let is_whole = !matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
-            assert!(!is_whole || UdpSocket::bind((address, 0)).is_ok(), "{address}");
-        }
+        assert!(addresses.contains(&Ipv4Addr::LOCALHOST.into()), "{addresses:?}");
     }
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use palisade_gateway::{Gateway, Listener, Outbound, Published as Leading, Subnet, World};
 use palisade_hosted::{Network, PortAddresses, open_tap, own_addresses};
 use palisade_machine::{Added, Claim, MacAddress};
-use palisade_policy::{Outbound as Allowed, Planned, Subject};
+use palisade_policy::{Host, Outbound as Allowed, Planned, Subject};
 
 use super::neighbourhood::{Neighbour, Neighbourhood};
 use crate::cli::NETWORK_PROCESS;
@@ -59,21 +59,27 @@ pub(crate) fn connect(planned: &Planned, tap: Option<&str>) -> Result<Option<Her
         },
         guest: published.forward.guest.into(),
     });
+    let outbound = match &planned.system.network.outbound {
+        Allowed::Only(destinations) => {
+            Outbound::Only(destinations.iter().map(|destination| destination.value.clone()).collect())
+        }
+        Allowed::Any => Outbound::Any,
+    };
+    let own_addresses = if names_a_host(&outbound) {
+        own_addresses().map_err(|error| {
+            let message = format!("the addresses of this computer cannot be learned: {error}");
+            Failure::message(Exit::Host, message, None)
+        })?
+    } else {
+        Vec::new()
+    };
     let gateway = Gateway {
         ipv4: subnet(user.ipv4()),
         ipv6: user.ipv6().map(subnet),
         published: leading.collect(),
-        outbound: match &planned.system.network.outbound {
-            Allowed::Only(destinations) => {
-                Outbound::Only(destinations.iter().map(|destination| destination.value.clone()).collect())
-            }
-            Allowed::Any => Outbound::Any,
-        },
+        outbound,
         name_servers: name_servers(&fs::read_to_string(RESOLVER).unwrap_or_default()),
-        own_addresses: own_addresses().map_err(|error| {
-            let message = format!("the addresses of this computer cannot be learned: {error}");
-            Failure::message(Exit::Host, message, None)
-        })?,
+        own_addresses,
     };
     Ok(Some(Here { network: network(World::Gateway(gateway), MacAddress::ALONE, ports), published }))
 }
@@ -86,6 +92,15 @@ fn network(world: World, mac: MacAddress, ports: Vec<PortAddresses>) -> Network 
 
 fn subnet<A>(added: Added<A>) -> Subnet<A> {
     Subnet { prefix: added.prefix, router: added.router, name_server: added.name_server }
+}
+
+/// Whether something may leave to whatever a name stands for. Only then the addresses of this computer matter, which are none
+/// that a name can stand for; and some sandboxes do not tell them (they have no netlink).
+fn names_a_host(outbound: &Outbound) -> bool {
+    match outbound {
+        Outbound::Only(list) => list.iter().any(|destination| matches!(destination.host, Host::Name(_))),
+        Outbound::Any => false,
+    }
 }
 
 /// Whom this computer asks for names, as resolv.conf(5) says.
@@ -103,6 +118,17 @@ const DNS: u16 = 53;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_addresses_of_this_computer_are_asked_for_only_where_a_name_is_allowed() {
+        let only = |list: &[&str]| {
+            Outbound::Only(list.iter().map(|text| text.parse().expect("a destination")).collect())
+        };
+        assert!(names_a_host(&only(&["192.0.2.1:53/udp", "git.example.org:443"])));
+        for outbound in [Outbound::Any, only(&[]), only(&["192.0.2.1:53/udp", "[2001:db8::1]:443"])] {
+            assert!(!names_a_host(&outbound), "{outbound:?}");
+        }
+    }
 
     #[test]
     fn name_servers_are_those_of_the_computer() {
