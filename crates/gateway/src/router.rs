@@ -370,6 +370,10 @@ impl Wire for Router {
         }
     }
 
+    fn restarted(&mut self, sender: usize) {
+        self.link.forget(sender);
+    }
+
     fn flush(&mut self) {
         self.pace.end_round();
     }

@@ -30,6 +30,21 @@ fn a_connection_leads_to_the_unikernel_and_comes_from_the_router() {
 }
 
 #[test]
+fn a_unikernel_is_found_again_that_begins_anew_with_another_mac_address_and_says_nothing() {
+    let (mut served, address) = published((GUEST, 80));
+    for turn in 0..2 {
+        let guest = served.guest();
+        if turn == 1 {
+            guest.restart();
+        }
+        let handle = guest.listen(80);
+        let client = thread::spawn(move || connect(address).write_all(b"hello").unwrap());
+        assert_eq!(guest.read_to_end(handle), b"hello");
+        client.join().unwrap();
+    }
+}
+
+#[test]
 fn ipv6_leads_there_as_well() {
     let (mut served, address) = published((GUEST_6, 80));
     let handle = served.guest().listen(80);

@@ -30,7 +30,8 @@ pub(super) struct Link {
 
 #[derive(Debug, Clone, Copy)]
 struct Neighbour {
-    mac: EthernetAddress,
+    /// `None` since the port's unikernel began anew, which may have another one.
+    mac: Option<EthernetAddress>,
     port: usize,
 }
 
@@ -131,9 +132,11 @@ impl Link {
             if known.port != port {
                 return Heard::Foreign;
             }
-            let is_new = known.mac != mac;
-            known.mac = mac;
-            return if is_new { Heard::New } else { Heard::Known };
+            if known.mac.replace(mac) == Some(mac) {
+                return Heard::Known;
+            }
+            self.wanted.remove(&address);
+            return Heard::New;
         }
         if !self.is_near(address) || self.given.get(&address).is_some_and(|owner| *owner != port) {
             return Heard::Foreign;
@@ -144,15 +147,20 @@ impl Link {
                 _ => return Heard::Foreign,
             }
         }
-        self.neighbours.insert(address, Neighbour { mac, port });
+        self.neighbours.insert(address, Neighbour { mac: Some(mac), port });
         self.wanted.remove(&address);
         Heard::New
     }
 
+    /// The unikernel of the port `port` has begun anew. Its addresses stay its own, but where it is has to be heard once more.
+    pub(super) fn forget(&mut self, port: usize) {
+        self.neighbours.values_mut().filter(|known| known.port == port).for_each(|known| known.mac = None);
+    }
+
     /// The ends of a frame to the neighbour with this address, if he was heard.
     pub(super) fn to(&self, address: IpAddr) -> Option<Ends> {
-        let neighbour = self.neighbours.get(&address)?;
-        Some(self.back_to(neighbour.mac))
+        let mac = self.neighbours.get(&address)?.mac?;
+        Some(self.back_to(mac))
     }
 
     /// The ends of a frame to this MAC address.
@@ -224,6 +232,10 @@ mod tests {
         assert_eq!(link.hear(address(16), one, 0), Heard::Known);
         assert_eq!(link.hear(address(16), other, 1), Heard::Foreign);
         assert_eq!(link.hear(address(16), other, 0), Heard::New, "it was restarted with another MAC address");
+        link.forget(0);
+        assert!(link.to(address(16)).is_none() && link.to(address(15)).is_some());
+        assert_eq!(link.hear(address(16), other, 1), Heard::Foreign, "it stays the port's own");
+        assert_eq!(link.hear(address(16), one, 0), Heard::New);
         for last in [0, 2, 3, 255] {
             assert_eq!(link.hear(address(last), one, 0), Heard::Foreign, "nobody's, or the gateway's own");
         }

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::num::NonZeroU64;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -180,6 +181,7 @@ pub struct Guest {
 pub struct Card {
     reader: FrameReader<Shared<'static>>,
     writer: FrameWriter<Shared<'static>>,
+    output: Shared<'static>,
     ready: OwnedFd,
     wake: OwnedFd,
     has_written: bool,
@@ -195,17 +197,22 @@ impl Guest {
         ready: OwnedFd,
         wake: OwnedFd,
     ) -> Self {
-        let said = Announcement { address: None, recovers: true };
-        let writer = FrameWriter::start(output, std::num::NonZeroU64::new(7).unwrap(), said).unwrap();
-        let reader = FrameReader::new(input);
-        let mut card = Card { reader, writer, ready, wake, has_written: false, seen: None };
-        let mac = EthernetAddress([2, 0, 0, 0, 0, 1 + number as u8]);
-        let interface = Interface::new(Config::new(HardwareAddress::Ethernet(mac)), &mut card, now());
+        let (reader, writer) = (FrameReader::new(input), start(output, 7));
+        let mut card = Card { reader, writer, output, ready, wake, has_written: false, seen: None };
+        let interface = interface(&mut card, 1 + number as u8);
         let mut guest = Self { interface, sockets: SocketSet::new(vec![]), card };
         if number == 0 {
             guest.configure(GUEST);
         }
         guest
+    }
+
+    /// Begins anew with another MAC address and without sockets.
+    pub fn restart(&mut self) {
+        self.card.writer = start(self.card.output, 8);
+        self.interface = interface(&mut self.card, 0x77);
+        self.sockets = SocketSet::new(vec![]);
+        self.configure(GUEST);
     }
 
     /// Gives it an address and the usual routes.
@@ -373,6 +380,18 @@ impl TxToken for Transmission<'_> {
         self.0.send(&frame);
         result
     }
+}
+
+/// Begins an epoch of a channel.
+fn start(output: Shared<'static>, epoch: u64) -> FrameWriter<Shared<'static>> {
+    let said = Announcement { address: None, recovers: true };
+    FrameWriter::start(output, NonZeroU64::new(epoch).unwrap(), said).unwrap()
+}
+
+/// A stack whose MAC address ends with `last`.
+fn interface(card: &mut Card, last: u8) -> Interface {
+    let mac = EthernetAddress([2, 0, 0, 0, 0, last]);
+    Interface::new(Config::new(HardwareAddress::Ethernet(mac)), card, now())
 }
 
 fn now() -> smoltcp::time::Instant {

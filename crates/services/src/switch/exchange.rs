@@ -30,6 +30,9 @@ pub trait Wire {
     /// Sends a frame that came from the port `sender`, if there is room for it. It may be kept until [`Wire::flush`].
     fn send(&mut self, frame: &[u8], sender: usize);
 
+    /// The unikernel of the port `sender` has begun anew: it may send from another address than before.
+    fn restarted(&mut self, _sender: usize) {}
+
     /// Sees to it that all frames sent so far leave, and that there is room for those that arrive.
     fn flush(&mut self);
 }
@@ -266,6 +269,7 @@ impl<M: Memory, W: Wire> Exchange<M, W> {
         }
         if port.has_restarted() {
             self.table.restarted(number);
+            self.wire.restarted(number);
         }
         let length = length?;
         let more = port.output.is_ready();
