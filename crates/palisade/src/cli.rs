@@ -143,13 +143,15 @@ pub(crate) struct Run {
     /// Stop this subject before its first instruction until gdb is attached, at each of its starts
     #[arg(long, value_name = "SUBJECT")]
     pub(crate) gdb: Option<String>,
-    /// Show events and what passes through channels, a line each, on standard error; everything is slower then
+    /// Show events and what passes through channels, a line each, on standard error (objects on standard output with --json);
+    /// everything is slower then
     ///
     /// `trace SECONDS KIND FROM > TO NAME: WHAT`, with the seconds since the start. Kinds: `event`, what raising it does;
     /// `frame`, its bytes, protocols, addresses and ports; `data`, elements of another channel; `unseen`, frames that were
     /// overwritten before they could be shown. Events take the way by this command then, which passes them on: each costs two
     /// switches between processes more, and its time is that of passing it on. Channels are looked at with every event and
-    /// every 10 ms; a frame's time is that of the look. What a unikernel tells itself, and its sleeping, are not shown.
+    /// every 10 ms; a frame's time is that of the look. An event that is raised again before it is passed on makes one line;
+    /// lines that are not taken in time are lost, and counted. What a unikernel tells itself, and its sleeping, are not shown.
     #[arg(long)]
     pub(crate) trace: bool,
     /// When the directory of a site changes, pack it again and start its unikernel anew
