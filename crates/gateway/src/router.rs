@@ -24,6 +24,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use palisade_abi::network_element::MAX_FRAME;
 use palisade_policy::Protocol;
 use palisade_services::switch::{Loss, Wire};
+use palisade_unikernel_core::datagram::Refusals;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -80,6 +81,7 @@ enum Place {
 struct Client {
     name: String,
     lease: Option<Ipv4Addr>,
+    refusals: Refusals,
 }
 
 impl Router {
@@ -114,7 +116,11 @@ impl Router {
             }
         }
         let limits = Limits::within(descriptors);
-        let client = |port: &Port| Client { name: port.subject.clone(), lease: port.lease };
+        let client = |port: &Port| Client {
+            name: port.subject.clone(),
+            lease: port.lease,
+            refusals: Refusals::default(),
+        };
         Ok(Self {
             link,
             stack: Stack::new(&own, seed()?, now),
@@ -217,7 +223,10 @@ impl Router {
 
     /// Opens a connection to the outside.
     fn open(&mut self, ends: Ends, bytes: &[u8], sender: usize) -> Opened {
-        let Some(remote) = self.allow(Protocol::Tcp, ends.outside, sender) else { return Opened::No };
+        let Some(remote) = self.allow(Protocol::Tcp, ends.outside) else {
+            self.refuse(Protocol::Tcp, ends.outside, sender);
+            return Opened::No;
+        };
         if !self.connections.has_room(Opener::Guest(sender)) {
             return Opened::Later;
         }
@@ -239,13 +248,15 @@ impl Router {
         if self.datagrams.forward(pair, payload, self.now) || is_for_many(to) {
             return;
         }
-        match self.allow(Protocol::Udp, pair.outside, sender) {
+        match self.allow(Protocol::Udp, pair.outside) {
             Some(remote) => {
                 if self.datagrams.begin(sender, pair, remote, &self.registry, self.now).is_some() {
                     self.datagrams.forward(pair, payload, self.now);
                 }
             }
+            None if !self.is_worth_an_answer(sender) => {}
             None => {
+                self.refuse(Protocol::Udp, pair.outside, sender);
                 let (ends, own) = (self.link.back_to(mac), self.link.router(pair.guest.ip()));
                 let length = emit::prohibition(&mut self.scratch, ends, own, bytes);
                 self.reply(length);
@@ -254,14 +265,20 @@ impl Router {
     }
 
     /// Where something goes that a unikernel sends to `outside`, if it may.
-    fn allow(&mut self, protocol: Protocol, outside: SocketAddr, sender: usize) -> Option<SocketAddr> {
+    fn allow(&mut self, protocol: Protocol, outside: SocketAddr) -> Option<SocketAddr> {
         let is_router = outside.ip() == self.link.router(outside.ip());
         let is_inside = self.link.is_near(outside.ip()) || self.link.is_own(outside.ip()) && !is_router;
-        let allowed = self.permissions.allow(protocol, outside, is_router, self.now).filter(|_| !is_inside);
-        if allowed.is_none() {
-            self.complain(sender, &format!("may not reach {outside}/{protocol}"));
-        }
-        allowed
+        self.permissions.allow(protocol, outside, is_router, self.now).filter(|_| !is_inside)
+    }
+
+    /// Whether one more datagram that may not leave is said to be refused: both the line and the message cost more than it did.
+    fn is_worth_an_answer(&mut self, sender: usize) -> bool {
+        let now = self.now.total_micros().unsigned_abs();
+        self.clients.get_mut(sender).is_some_and(|client| client.refusals.admits(now))
+    }
+
+    fn refuse(&mut self, protocol: Protocol, outside: SocketAddr, sender: usize) {
+        self.complain(sender, &format!("may not reach {outside}/{protocol}"));
     }
 
     fn lease(&mut self, message: &[u8], mac: EthernetAddress, sender: usize) {

@@ -5,6 +5,7 @@ mod support;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::thread;
+use std::time::Instant;
 
 use palisade_gateway::Outbound;
 use smoltcp::iface::SocketHandle;
@@ -139,6 +140,25 @@ fn datagrams_leave_if_they_may_and_answers_come_back() {
     guest.udp(handle).send_slice(b"ping", SocketAddr::from((OUTSIDE, 53))).unwrap();
     guest.until("a refusal", |guest| guest.card.seen.iter().flatten().any(|frame| is_prohibition(frame)));
     served.wait_for_line("guest0 may not reach 192.0.2.1:53/udp");
+}
+
+#[test]
+fn datagrams_that_may_not_leave_are_answered_a_hundred_times_a_second() {
+    let mut served = Plan::new().serve();
+    let guest = served.guest();
+    let handle = guest.bind(40_000);
+    guest.card.seen = Some(Default::default());
+    let begun = Instant::now();
+    for _ in 0..1000 {
+        guest.until("room", |guest| guest.udp(handle).can_send());
+        guest.udp(handle).send_slice(b"noise", SocketAddr::from((OUTSIDE, 53))).unwrap();
+        guest.turn();
+    }
+    // What comes after them comes after what answers them.
+    assert!(is_refused(guest, (OUTSIDE, 443)));
+    let answers = guest.card.seen.iter().flatten().filter(|frame| is_prohibition(frame)).count();
+    let most = 100 + begun.elapsed().as_millis() as usize / 10;
+    assert!((1..=most).contains(&answers), "{answers} answers, {most} at most");
 }
 
 #[test]
