@@ -1,4 +1,4 @@
-//! Clocks that tick at or below 1 GHz, on a CPU without x2APIC: QEMU's deterministic mode is such a machine.
+//! A clock that ticks at 1 GHz, on a CPU without x2APIC: QEMU's deterministic mode is such a machine.
 
 use crate::harness::System;
 
@@ -26,9 +26,10 @@ fn time_passes_for_everybody_where_the_time_stamp_counter_is_slow() {
     run.assert_in_order("timed", &["woke too early 0 times"]);
     run.assert_in_order("heartbeat", &["beat 10 of 10", "longest time between two beats: 2"]);
     run.assert_in_order("legacy", &["legacy: clock moved by 50 ms in ", "legacy: ends"]);
-    // The clock that subjects see ticks twice as fast as the real one.
+    // Unless it was measured as a few millionths faster, subjects see a clock that ticks twice as fast as the real one.
+    let times = if khz > 1_000_000 { 1 } else { 2 };
     let shown = number_between(&run.lines("timed"), "TSC frequency ", " Hz");
-    assert_eq!(shown, Some(khz * 2000), "{run}");
+    assert_eq!(shown, Some(khz * 1000 * times), "{run}");
 }
 
 #[test]
